@@ -1,0 +1,29 @@
+"""chatbot: a terminal LLM chat client and throughput tester, built as a pipeline of processes.
+
+One turn, as it goes through the processes (every arrow is a message in `messages.py`):
+
+    ui ──Ask──▶ store ──Accepted──▶ dispatcher ──Call──▶ worker ──Sending · Delta… · Answered──▶ ui
+                saved, looked up    (supervisor)                                        └──▶ store ──Saved──▶ ui
+
+The rooms, one per process, and what they stand on:
+
+    cli          argv → Settings → a program; the exit codes
+    supervisor   owns every pipe, routes, restarts; the dispatcher decides who gets what
+    ui           the terminal
+    store        the only one that touches SQLite: sessions, messages, cache
+    worker       LLM calls over HTTP, many at once in each
+    telemetry    the only one that imports OpenTelemetry; the one writer of the log files
+    simserver    a simulated LLM that speaks all the wire formats
+    wire         the formats of the LLM servers, both directions, as pure functions
+    actor        the shell of every child process
+    mailbox      frames and batches over pipes
+    tracing      spans, log lines and measurements as small records
+    host         the one place that knows the operating system
+    messages     all that crosses a process boundary
+    settings     everything that can be configured, merged once
+    errors       everything that is raised on purpose; the exit codes
+
+To follow one message through the code, read: `messages.py` → `supervisor/plan.py` → `ui/process.py` →
+`store/process.py` → `supervisor/dispatch.py` → `worker/process.py` → `worker/call.py` → `wire/openai.py`.
+`docs/architecture.md` says why it is built this way.
+"""

@@ -1,0 +1,114 @@
+"""The shell of every child process: signals, boot, the beat of its loop, drain, exit code.
+
+The supervisor starts `run` in a new process. It imports the room named in the plan and calls its
+`main(settings, inbox, outbox, recorder) -> ExitCode`, the same shape for all of them:
+
+    set up · outbox.send(Ready(…)) · for batch in actor.batches(…): match … · drain · return
+
+A ChatbotError before Ready is a boot failure and is told to the supervisor as such. Anything else
+that escapes is a crash: it is logged, and the exit code tells. No traceback reaches the terminal.
+"""
+
+import importlib
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, TypeVar
+
+import msgspec
+
+from chatbot import host
+from chatbot.errors import ChatbotError, ExitCode
+from chatbot.mailbox import Inbox, Outbox
+from chatbot.messages import Beat, BootFailed, ProcessRole, Stop
+from chatbot.tracing import Recorder
+
+BEAT_EVERY_S = 1.0
+BOOT_FAILED = 3
+CRASHED = 70
+
+_DRAIN_S = 5.0
+
+M = TypeVar("M")
+
+
+class Child(msgspec.Struct, frozen=True):
+    """What a child process is: its role and slot, the module of its room, and whether it must drain.
+
+    `outlives_parent` is for the store: it commits what it has before it goes.
+    """
+
+    role: ProcessRole
+    slot: int
+    module: str
+    outlives_parent: bool = False
+
+
+def run(child: Child, settings: Any, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> None:
+    """Be that child: the target of its process. Exits the process; does not return."""
+    inbox: Inbox[Any] | None = None
+
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if inbox is None:  # nothing has been begun that would have to be finished
+            os._exit(ExitCode.OK)
+        inbox.post(Stop())
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, on_sigterm)
+    host.let_interrupts_in()
+    if not child.outlives_parent:
+        host.die_with_parent()
+    if stdin is not None:
+        stdin.adopt()
+    outbox = Outbox(outbox_end)
+    recorder = Recorder(child.role, child.slot, outbox.offer)
+    threading.excepthook = lambda hook: log_crash(recorder, hook.exc_value)
+    code: int
+    try:
+        module = importlib.import_module(child.module)
+        inbox = Inbox(inbox_end, module.INBOX)
+        code = module.main(settings, inbox, outbox, recorder)
+    except ChatbotError as error:
+        recorder.log("error", "boot_failed", reason=str(error))
+        outbox.send(BootFailed(str(error)))
+        code = BOOT_FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of defence: logged, told by the code
+        log_crash(recorder, error)
+        code = CRASHED
+    recorder.flush()
+    outbox.close(_DRAIN_S)
+    os._exit(code)  # daemon threads still stand in their reads; waiting for them would be for ever
+
+
+def batches(
+    inbox: Inbox[M], outbox: Outbox, recorder: Recorder, idle_s: float = BEAT_EVERY_S
+) -> Iterator[list[M]]:
+    """Yield the inbox's batches (empty ones when idle), beating and flushing telemetry between them.
+
+    The beat comes from here, the work loop itself, so that a loop that is stuck falls silent.
+    """
+    last_beat = 0.0
+    for batch in inbox.batches(min(idle_s, BEAT_EVERY_S)):
+        yield batch
+        recorder.flush()
+        now = time.monotonic()
+        if now - last_beat >= BEAT_EVERY_S:
+            last_beat = now
+            outbox.send(Beat())
+
+
+def log_crash(recorder: Recorder, error: BaseException | None) -> None:
+    """Log an exception that nobody expected, with its traceback."""
+    trace = "".join(traceback.format_exception(error)) if error else ""
+    recorder.log("error", "crashed", error=repr(error), traceback=trace[-4000:])
+    recorder.flush()
+
+
+def is_orderly(code: int | None) -> bool:
+    """Whether a child that ended with this exit code had meant to."""
+    return code in tuple(ExitCode)

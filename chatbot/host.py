@@ -1,0 +1,149 @@
+"""The one place that knows which operating system this is.
+
+Everything here has the same meaning on Linux, macOS and Windows, or says what it is instead.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+STOP_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
+)
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold SIGINT back while a child is being started: it is born with it blocked.
+
+    Ctrl-C goes to every process on the terminal, and would kill a child that has not yet come to
+    setting up its own handling. `let_interrupts_in` ends this in the child; in the parent a signal
+    that came meanwhile is delivered afterwards.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # else the first start launches it, and changes the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_interrupts_in() -> None:
+    """Unblock SIGINT in a child that has decided what to do about it."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, even while it is stopped (Linux).
+
+    Elsewhere nothing is needed but the end of file that every child sees on its inbox.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        parent_before = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
+        if os.getppid() != parent_before:  # it died in between, before the request stood
+            os._exit(1)
+
+
+def run_async(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in a new event loop: uvloop where it exists."""
+    import asyncio
+
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+class Stdin:
+    """The program's standard input, on its way to the process that reads it.
+
+    `multiprocessing` gives its children an empty standard input. The supervisor never reads from
+    its own, so it hands it over: pickled while the child is being started, put in place by `adopt`.
+    """
+
+    def __init__(self) -> None:
+        self._fd = os.dup(0) if _is_open(0) else None
+        self._handed_over: Any = None
+
+    def close(self) -> None:
+        """Give up this process's copy, once the child has been started."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def adopt(self) -> None:
+        """Make it this process's standard input: descriptor 0 and `sys.stdin`."""
+        if self._handed_over is None:
+            return
+        fd = self._handed_over.detach()
+        if sys.platform == "win32":
+            import msvcrt
+
+            fd = msvcrt.open_osfhandle(fd, os.O_RDONLY)
+        os.dup2(fd, 0)
+        os.close(fd)
+        sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+
+    def __getstate__(self) -> dict[str, Any]:
+        from multiprocessing import reduction
+
+        handed_over = None
+        if self._fd is not None:
+            if sys.platform == "win32":
+                import msvcrt
+
+                handed_over = reduction.DupHandle(
+                    msvcrt.get_osfhandle(self._fd), reduction.DUPLICATE_SAME_ACCESS
+                )
+            else:
+                handed_over = reduction.DupFd(self._fd)
+        return {"_fd": None, "_handed_over": handed_over}
+
+
+class TerminalModes:
+    """The modes the terminal had at the start, to be put back by whoever survives."""
+
+    def __init__(self) -> None:
+        self._saved: Any = None
+        if sys.platform != "win32" and _is_open(0) and os.isatty(0):
+            import termios
+
+            self._saved = termios.tcgetattr(0)
+
+    def restore(self) -> None:
+        """Put the modes back; does nothing where there was no terminal."""
+        if sys.platform == "win32" or self._saved is None:
+            return
+        import termios
+
+        # A background process that sets modes is stopped by SIGTTOU unless it ignores it.
+        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        with contextlib.suppress(termios.error):  # the terminal itself may be gone by now
+            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+        signal.signal(signal.SIGTTOU, before)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,269 @@
+"""Frames, batches and bounded queues over one-way pipes.
+
+Each edge between two processes is a private pipe with a single writer and a single reader; nothing
+is shared, so a process that is killed can leave no lock behind. At each end a thread does the
+blocking work: the reader decodes frames into typed messages, the writer packs what has gathered
+into one frame. This is the only module that imports `multiprocessing.connection`, and bytes on
+the pipe are MessagePack, never pickles.
+
+A frame is a MessagePack array of messages, at most 4 MiB. Messages are encoded one by one as they
+are sent, which makes their size known and puts an encoding error where its cause is.
+
+A peer that is gone is noticed by the reader, as the end of the stream after the last whole frame;
+what is sent to it after that is dropped without a word, since nobody can act on it there.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from chatbot.errors import MessageTooLarge
+from chatbot.messages import Message, Stop
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - 5  # an array header takes up to five bytes
+
+_QUEUED_MESSAGES = 4096
+_QUEUED_BATCHES = 64
+
+M = TypeVar("M")
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(message: Message) -> bytes:
+    """Encode one message. Raises MessageTooLarge above what a frame can hold."""
+    data = _encoder.encode(message)
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageTooLarge(
+            f"{type(message).__name__} is {len(data) / 2**20:.1f} MiB, more than the "
+            f"{MAX_FRAME_BYTES // 2**20} MiB that can be passed between processes"
+        )
+    return data
+
+
+def frame_of(parts: list[bytes]) -> bytes:
+    """Join encoded messages into one frame: a MessagePack array32 header and the parts."""
+    return b"\xdd" + len(parts).to_bytes(4, "big") + b"".join(parts)
+
+
+class Outbox:
+    """The sending end of a pipe: a bounded queue and the thread that writes it out in batches."""
+
+    def __init__(self, connection: "Connection[Any, Any]", limit: int = _QUEUED_MESSAGES) -> None:
+        self._connection = connection
+        self._limit = limit
+        self._queue: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._writing = threading.Lock()  # held around pop and write, so that the order is kept
+        self._closed = False
+        self._broken = False
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread.start()
+
+    def send(self, message: Message) -> None:
+        """Queue a message; blocks while the queue is full. Raises MessageTooLarge."""
+        data = encode(message)
+        with self._changed:
+            while len(self._queue) >= self._limit and not self._broken:
+                self._changed.wait()
+            self._append(data)
+
+    def offer(self, message: Message) -> bool:
+        """Queue a message unless the queue is full; never blocks. Raises MessageTooLarge."""
+        data = encode(message)
+        with self._changed:
+            if len(self._queue) >= self._limit and not self._broken:
+                return False
+            self._append(data)
+            return True
+
+    def post(self, message: Message) -> None:
+        """Queue a message even when the queue is full: for what its sender has bounded already."""
+        data = encode(message)
+        with self._changed:
+            self._append(data)
+
+    def send_now(self, message: Message) -> None:
+        """Write a message, and all that is queued before it, in this thread.
+
+        When it returns, the bytes are in the pipe and will be read even if this process dies at
+        once. Blocks while the pipe is full. Raises MessageTooLarge.
+        """
+        data = encode(message)
+        with self._writing:
+            with self._changed:
+                self._append(data)
+            self._write_queued()
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are queued."""
+        return len(self._queue)
+
+    def close(self, timeout_s: float) -> bool:
+        """Write out what is queued, then end the thread; False when that took too long."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _append(self, data: bytes) -> None:
+        if self._broken:
+            return
+        self._queue.append(data)
+        if len(self._queue) == 1:
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closed:
+                    self._changed.wait()
+                if not self._queue:
+                    return
+            with self._writing:
+                self._write_queued()
+
+    def _write_queued(self) -> None:
+        """Write frames until the queue is empty. The caller holds `_writing`."""
+        while batch := self._take_batch():
+            try:
+                self._connection.send_bytes(frame_of(batch))
+            except OSError:  # the peer is gone; the inbox of the same peer reports it
+                with self._changed:
+                    self._broken = True
+                    self._queue.clear()
+                    self._changed.notify_all()
+
+    def _take_batch(self) -> list[bytes]:
+        batch: list[bytes] = []
+        size = 0
+        with self._changed:
+            while self._queue and size + len(self._queue[0]) <= MAX_MESSAGE_BYTES:
+                data = self._queue.popleft()
+                size += len(data)
+                batch.append(data)
+            if batch:
+                self._changed.notify_all()
+        return batch
+
+
+class Reader(threading.Thread):
+    """The receiving end of a pipe: a thread that decodes each frame and hands it to `sink`.
+
+    `sink` may block; then the pipe fills and the peer waits. `ended` is called once, after the last
+    whole frame, with the reason: end of file, a broken-off frame, or bytes that are not of `kind`.
+    """
+
+    def __init__(
+        self,
+        connection: "Connection[Any, Any]",
+        kind: Any,
+        sink: Callable[[list[Any]], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="inbox", daemon=True)
+        self._connection = connection
+        self._decoder = msgspec.msgpack.Decoder(list[kind])
+        self._sink = sink
+        self._ended = ended
+        self.start()
+
+    def run(self) -> None:
+        """Read until the pipe ends."""
+        while True:
+            try:
+                frame = self._connection.recv_bytes(MAX_FRAME_BYTES)
+                batch = self._decoder.decode(frame)
+            except (EOFError, OSError) as error:  # a death in mid-frame is an OSError
+                self._ended(str(error) or "end of file")
+                return
+            except msgspec.DecodeError as error:
+                self._ended(f"bad frame: {error}")
+                return
+            self._sink(batch)
+
+
+class Inbox(Generic[M]):
+    """A process's own inbox: its pipe from the supervisor, and what the process posts to itself.
+
+    The end of the pipe is delivered as a `Stop`: whoever is left behind drains and leaves. A room
+    with a loop of its own subscribes; the others iterate over `batches`.
+    """
+
+    def __init__(self, connection: "Connection[Any, Any]", kind: Any) -> None:
+        self._connection = connection
+        self._kind = kind
+        self._queue: SimpleQueue[list[Any]] = SimpleQueue()
+        self._room = threading.BoundedSemaphore(_QUEUED_BATCHES)
+        self._sink: Callable[[list[M]], None] = self._enqueue
+        self._reader: Reader | None = None
+        self.on_arrival: Callable[[list[M]], None] | None = None
+
+    def subscribe(self, sink: Callable[[list[M]], None]) -> None:
+        """Have every batch handed to `sink`, in the reader's thread, instead of queueing it."""
+        self._sink = sink
+        self._start()
+
+    def post(self, message: Any) -> None:
+        """Put a message in as if it had arrived. Safe in a signal handler."""
+        if self._sink == self._enqueue:
+            self._queue.put([message])
+        else:
+            self._sink([message])
+
+    def batches(self, idle_s: float, at_most: int = 1024) -> Iterator[list[M]]:
+        """Yield what has gathered, in order; an empty list after `idle_s` seconds of silence.
+
+        A batch ends at `at_most` messages or a little above it: frames are not split.
+        """
+        while True:
+            yield self.take(idle_s, at_most)
+
+    def take(self, timeout_s: float, at_most: int = 1024) -> list[M]:
+        """Return what has gathered; wait up to `timeout_s` for the first of it, else return []."""
+        self._start()
+        batch: list[M] = []
+        try:
+            batch += self._get(timeout_s)
+            while len(batch) < at_most:
+                batch += self._get(0)
+        except Empty:
+            pass  # the queue is empty: what there is has been taken
+        return batch
+
+    def _get(self, timeout_s: float) -> list[Any]:
+        item = self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
+        if isinstance(item, _Arrived):
+            self._room.release()
+        return item
+
+    def _start(self) -> None:
+        if self._reader is None:
+            self._reader = Reader(self._connection, self._kind, self._arrived, self._on_end)
+
+    def _arrived(self, batch: list[M]) -> None:
+        if self.on_arrival is not None:
+            self.on_arrival(batch)
+        self._sink(batch)
+
+    def _enqueue(self, batch: list[M]) -> None:
+        self._room.acquire()
+        self._queue.put(_Arrived(batch))
+
+    def _on_end(self, reason: str) -> None:
+        del reason  # for a child, every end of its inbox means that the supervisor is gone
+        stop: list[Any] = [Stop()]
+        if self.on_arrival is not None:
+            self.on_arrival(stop)
+        self.post(stop[0])
+
+
+class _Arrived(list[Any]):
+    """A batch that came through the pipe, and so holds a place in the bounded queue."""

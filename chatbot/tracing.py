@@ -1,0 +1,233 @@
+"""Spans, log lines and measurements, as small records; and the W3C trace context they carry.
+
+Every process records here, in about 2 µs a span and without the OpenTelemetry SDK. `Recorder`
+gathers the records and hands them on as encoded `Report`s; the telemetry process alone turns them
+into OpenTelemetry data.
+
+Source of the context format: https://www.w3.org/TR/trace-context/#traceparent-header
+"""
+
+import os
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from chatbot.messages import (
+    AttributeValue,
+    Level,
+    LogRecord,
+    Measurement,
+    ProcessRole,
+    Record,
+    Report,
+    SpanEvent,
+    SpanRecord,
+)
+
+INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
+
+_FLUSH_AT = 64
+_KEEP_AT_MOST = 4096
+_encoder = msgspec.msgpack.Encoder()
+
+
+def trace_id_of(traceparent: str) -> str:
+    """Return the 32 hex digits of the trace, or an empty string where there is no trace."""
+    return traceparent[3:35]
+
+
+def span_id_of(traceparent: str) -> str:
+    """Return the 16 hex digits of the span, or an empty string where there is no trace."""
+    return traceparent[36:52]
+
+
+class Span:
+    """A span in the making. `end` (or leaving its `with` block) records it; an exception marks it.
+
+    Its clock is `time_ns` at the start and `perf_counter_ns` from there on, so that a step of the
+    system clock cannot make a duration negative.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_ended",
+        "_error",
+        "_events",
+        "_links",
+        "_recorder",
+        "_start_counter",
+        "kind",
+        "name",
+        "parent_id",
+        "span_id",
+        "start_ns",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        recorder: "Recorder",
+        name: str,
+        kind: int,
+        parent: str | None,
+        attributes: dict[str, AttributeValue],
+        start_ns: int | None,
+    ) -> None:
+        self._recorder = recorder
+        self.name = name
+        self.kind = kind
+        self.trace_id = os.urandom(16).hex() if parent is None else trace_id_of(parent)
+        self.parent_id = span_id_of(parent or "")
+        self.span_id = os.urandom(8).hex() if self.trace_id else ""
+        now_ns = time.time_ns()
+        self.start_ns = now_ns if start_ns is None else start_ns
+        # A start in the past (a wait that another process began) shifts the counter's zero with it.
+        self._start_counter = time.perf_counter_ns() - (now_ns - self.start_ns)
+        self._attributes = attributes
+        self._events: list[SpanEvent] = []
+        self._links: list[str] = []
+        self._error = ""
+        self._ended = not self.trace_id
+
+    @property
+    def traceparent(self) -> str:
+        """The header that makes this span the parent of what the receiver does; empty: no trace."""
+        return f"00-{self.trace_id}-{self.span_id}-01" if self.trace_id else ""
+
+    def set(self, key: str, value: AttributeValue) -> None:
+        """Set an attribute."""
+        self._attributes[key] = value
+
+    def event(self, name: str, **attributes: AttributeValue) -> None:
+        """Add a named moment: now."""
+        self._events.append(SpanEvent(name, self._now_ns(), attributes))
+
+    def link(self, traceparent: str) -> None:
+        """Link to a span of another branch or trace; an empty one is left out."""
+        if traceparent:
+            self._links.append(traceparent)
+
+    def fail(self, description: str) -> None:
+        """Mark the span as an error; the description becomes its status message."""
+        self._error = description or "error"
+
+    def end(self) -> None:
+        """Record the span, once; ending it again does nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        self._recorder.add(
+            SpanRecord(
+                self.trace_id,
+                self.span_id,
+                self.parent_id,
+                self.name,
+                self.kind,
+                self.start_ns,
+                self._now_ns(),
+                self._attributes,
+                tuple(self._events),
+                tuple(self._links),
+                self._error,
+            )
+        )
+
+    def _now_ns(self) -> int:
+        return self.start_ns + time.perf_counter_ns() - self._start_counter
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.fail(str(error) or type(error).__name__)
+        self.end()
+
+
+class Recorder:
+    """A process's telemetry. `offer` takes a `Report` or refuses it at once; it never waits.
+
+    Records gather until `flush`, or until there are 64 of them. When the way is full they are kept,
+    up to 4,096; what comes after that is dropped and counted.
+    """
+
+    def __init__(self, role: ProcessRole, slot: int, offer: Callable[[Report], bool]) -> None:
+        self._role: ProcessRole = role
+        self._slot = slot
+        self._pid = os.getpid()
+        self._offer = offer
+        self._records: list[Record] = []
+        self._dropped = 0
+
+    def span(
+        self,
+        name: str,
+        *,
+        kind: int = INTERNAL,
+        parent: str | None,
+        start_ns: int | None = None,
+        **attributes: AttributeValue,
+    ) -> Span:
+        """Start a span under `parent`, a traceparent; None roots a new trace.
+
+        Under an empty one ("no trace") the span is not recorded, and neither are its children.
+        Keyword attributes are written with `__` where their name has a dot.
+        """
+        named = {key.replace("__", "."): value for key, value in attributes.items()}
+        return Span(self, name, kind, parent, named, start_ns)
+
+    def log(
+        self, level: Level, event: str, /, traceparent: str = "", **fields: AttributeValue
+    ) -> None:
+        """Log one event. Never pass a key or the content of a message."""
+        self.add(LogRecord(time.time_ns(), level, event, traceparent, fields))
+
+    def count(
+        self,
+        name: str,
+        value: int = 1,
+        /,
+        attributes: dict[str, AttributeValue] | None = None,
+        traceparent: str = "",
+    ) -> None:
+        """Add to a counter."""
+        self.add(Measurement(name, "counter", value, attributes or {}, traceparent))
+
+    def observe(
+        self,
+        name: str,
+        value: float,
+        /,
+        attributes: dict[str, AttributeValue] | None = None,
+        traceparent: str = "",
+    ) -> None:
+        """Record a value in a histogram, in the unit that the instrument is declared with."""
+        self.add(Measurement(name, "histogram", value, attributes or {}, traceparent))
+
+    def add(self, record: Record) -> None:
+        """Take a finished record."""
+        if len(self._records) >= _KEEP_AT_MOST:
+            self._dropped += 1
+            return
+        self._records.append(record)
+        if len(self._records) % _FLUSH_AT == 0:
+            self.flush()
+
+    def flush(self) -> None:
+        """Offer what has gathered; keep it where the way is full."""
+        records, self._records = self._records, []  # at once: another thread may be adding
+        if not records:
+            return
+        payload = _encoder.encode(records)
+        if self._offer(Report(self._role, self._slot, self._pid, payload, self._dropped)):
+            self._dropped = 0
+        else:
+            self._records = records + self._records
