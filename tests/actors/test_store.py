@@ -1,0 +1,594 @@
+"""The store's room, with real pipes and a real database; its `main` runs in a thread."""
+
+import json
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+
+from chatbot.errors import ExitCode, StoreUnavailable
+from chatbot.mailbox import Inbox, Outbox, Reader, encode, frame_of
+from chatbot.messages import (
+    Accepted,
+    Answered,
+    Ask,
+    Beat,
+    CachePolicy,
+    Cancelled,
+    Checkpoint,
+    Completion,
+    Failed,
+    FromAny,
+    FromStore,
+    Hit,
+    Interrupted,
+    Load,
+    Loaded,
+    LogRecord,
+    Measurement,
+    Message,
+    Ready,
+    Record,
+    Report,
+    Saved,
+    SpanRecord,
+    Stop,
+    Target,
+    Terminal,
+)
+from chatbot.settings import StoreSettings
+from chatbot.store import database as database_room
+from chatbot.store import process
+from chatbot.store.database import Database
+from chatbot.tracing import CONSUMER, Recorder
+
+M = TypeVar("M", bound=Message)
+DEADLINE_S = 20.0
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT_SPAN = "b7ad6b7169203331"
+PARENT = f"00-{TRACE}-{PARENT_SPAN}-01"
+
+
+class Room:
+    """The store in a thread, and the supervisor's ends of its two pipes."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        pipe = get_context("spawn").Pipe
+        inbox_end, self._to_store = pipe(duplex=False)
+        from_store, outbox_end = pipe(duplex=False)
+        self.records: list[Record] = []
+        self.beats: queue.SimpleQueue[Beat] = queue.SimpleQueue()
+        self.error: BaseException | None = None
+        self._received: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._exit_code: ExitCode | None = None
+        Reader(from_store, FromStore | FromAny, self._sort, lambda reason: self._ended.set())
+        inbox: Inbox[Any] = Inbox(inbox_end, process.INBOX)
+        outbox = Outbox(outbox_end)
+        recorder = Recorder("store", 0, outbox.offer)
+
+        def run() -> None:
+            try:
+                self._exit_code = process.main(settings, inbox, outbox, recorder)
+            except StoreUnavailable as error:
+                self.error = error
+            recorder.flush()
+            outbox.close(DEADLINE_S)
+            outbox_end.close()  # the test's reader sees the end of the pipe, after all that was sent
+
+        self._thread = threading.Thread(target=run)
+
+    def start(self) -> None:
+        self._thread.start()
+        self.receive(Ready)
+
+    def send(self, *messages: Message) -> None:
+        """Send the messages in one frame, which the store takes as one batch."""
+        self._to_store.send_bytes(frame_of([encode(message) for message in messages]))
+
+    def receive(self, kind: type[M]) -> M:
+        """Return the next message, which must be of this kind."""
+        message = self._received.get(timeout=DEADLINE_S)
+        assert isinstance(message, kind), message
+        return message
+
+    def rest(self) -> list[Message]:
+        """Return what is left to receive; only after the end."""
+        left = []
+        while not self._received.empty():
+            left.append(self._received.get())
+        return left
+
+    def wait(self) -> None:
+        """Wait until the store has ended and all it sent has been read."""
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+        assert self._ended.wait(DEADLINE_S)
+
+    def stop(self) -> None:
+        """Stop the store, and see that it left in order."""
+        self.send(Stop())
+        self.wait()
+        assert self.error is None
+        assert self._exit_code is ExitCode.OK
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self.send(Stop())
+            self.wait()
+        self._to_store.close()
+
+    def spans(self, name: str) -> list[SpanRecord]:
+        return [r for r in self.records if isinstance(r, SpanRecord) and r.name == name]
+
+    def logged(self, event: str) -> list[LogRecord]:
+        return [r for r in self.records if isinstance(r, LogRecord) and r.event == event]
+
+    def measured(self, name: str) -> list[Measurement]:
+        return [r for r in self.records if isinstance(r, Measurement) and r.name == name]
+
+    def _sort(self, batch: list[Message]) -> None:
+        for message in batch:
+            match message:
+                case Beat():
+                    self.beats.put(message)
+                case Report():
+                    self.records += msgspec.msgpack.decode(message.payload, type=list[Record])
+                case _:
+                    self._received.put(message)
+
+
+Begin = Callable[[], Room]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "chatbot.db")
+
+
+@pytest.fixture
+def build(path: str) -> Iterator[Begin]:
+    """Build stores on one database, and end them all after the test."""
+    rooms: list[Room] = []
+
+    def build() -> Room:
+        rooms.append(Room(StoreSettings(path)))
+        return rooms[-1]
+
+    yield build
+    for room in rooms:
+        room.close()
+
+
+@pytest.fixture
+def begin(build: Begin) -> Begin:
+    """Begin stores, as often as asked."""
+
+    def begin() -> Room:
+        room = build()
+        room.start()
+        return room
+
+    return begin
+
+
+@pytest.fixture
+def room(begin: Begin) -> Room:
+    return begin()
+
+
+def ask(number: int, content: str = "", cache: CachePolicy = "use", traceparent: str = "") -> Ask:
+    content = content or f"question {number}"
+    target = Target("sim", "sim")
+    return Ask(f"r{number}", "s1", content, target, cache=cache, traceparent=traceparent)
+
+
+def answered(number: int, text: str) -> Answered:
+    return Answered(f"r{number}", 1, Completion(text, "sim", "stop"))
+
+
+def select(path: str, sql: str) -> list[Any]:
+    """Query the database with a connection of our own: it sees only what is committed."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def rows(path: str) -> list[Any]:
+    return select(path, "SELECT request_id, role, content, status FROM messages ORDER BY id")
+
+
+# --- a turn ------------------------------------------------------------------------------------
+
+
+def test_a_question_is_on_disk_when_it_is_accepted(room: Room, path: str) -> None:
+    room.send(ask(1))
+    accepted = room.receive(Accepted)
+    assert rows(path) == [("r1", "user", "question 1", "complete")]
+    assert (accepted.request_id, len(accepted.key), accepted.hit) == ("r1", 64, None)
+
+
+def test_no_reply_leaves_before_the_commit(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    commit, send = Database.commit, Outbox.send
+
+    def watched_commit(self: Database) -> bool:
+        happened.append("commit")
+        return commit(self)
+
+    def watched_send(self: Outbox, message: Message) -> None:
+        if not isinstance(message, Beat):
+            happened.append(type(message).__name__)
+        send(self, message)
+
+    monkeypatch.setattr(Database, "commit", watched_commit)
+    monkeypatch.setattr(Outbox, "send", watched_send)
+    room.send(ask(1), answered(1, "a"), ask(2, "question 1"))
+    room.stop()
+    assert happened == ["commit", "Accepted", "Saved", "Accepted", "Saved"]
+
+
+def test_an_answer_is_on_disk_when_it_is_saved(room: Room, path: str) -> None:
+    room.send(ask(1), Checkpoint("r1", "so"))
+    room.receive(Accepted)
+    room.send(answered(1, "so it is"))
+    assert room.receive(Saved).request_id == "r1"
+    assert rows(path)[1:] == [("r1", "assistant", "so it is", "complete")]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "status"),
+    [
+        (Failed("r1", 1, "timeout", "too slow", text="par"), "failed"),
+        (Cancelled("r1", 1, "par"), "interrupted"),
+        (Interrupted("r1", 1, "killed", "par"), "interrupted"),
+    ],
+)
+def test_an_answer_that_broke_off_is_saved_and_never_cached(
+    room: Room, path: str, terminal: Terminal, status: str
+) -> None:
+    room.send(ask(1, "same"), terminal, ask(2, "same"))
+    room.receive(Accepted)
+    assert room.receive(Saved).request_id == "r1"
+    assert room.receive(Accepted).hit is None
+    assert rows(path)[1] == ("r1", "assistant", "par", status)
+
+
+def test_a_checkpoint_is_saved_without_a_reply(room: Room, path: str) -> None:
+    room.send(ask(1), Checkpoint("r1", "so far"))
+    room.stop()
+    assert [type(m) for m in room.rest()] == [Accepted]
+    assert rows(path)[1] == ("r1", "assistant", "so far", "interrupted")
+
+
+def test_the_same_messages_again_are_answered_again_and_change_nothing(
+    begin: Begin, path: str
+) -> None:
+    room = begin()
+    room.send(ask(1), answered(1, "a"), ask(2, "question 1"))
+    room.stop()
+    first, before = room.rest(), rows(path)
+    assert [type(m) for m in first] == [Accepted, Saved, Accepted, Saved]
+    room = begin()  # the one after a crash is sent all that was not acknowledged
+    room.send(ask(2, "question 1"), answered(1, "a"))
+    room.stop()
+    again = room.rest()
+    assert [type(m) for m in again] == [Accepted, Saved, Saved]
+    assert isinstance(again[0], Accepted)
+    assert again[0].hit is not None
+    assert rows(path) == before
+
+
+def test_an_answer_to_a_question_nobody_saved_is_let_go_with_a_warning(
+    room: Room, path: str
+) -> None:
+    room.send(answered(9, "a"))
+    assert room.receive(Saved).request_id == "r9"
+    room.stop()
+    assert rows(path) == []
+    (warning,) = room.logged("answer_without_question")
+    assert (warning.level, warning.fields) == ("warning", {"request_id": "r9"})
+
+
+# --- the cache ---------------------------------------------------------------------------------
+
+
+def test_an_answer_is_found_again_in_memory_and_after_a_restart_in_sqlite(
+    begin: Begin, path: str
+) -> None:
+    completion = Completion("a", "sim", "stop", "why", "id", {"n": 3}, 1, 2)
+    room = begin()
+    room.send(ask(1, "same"), Answered("r1", 1, completion))
+    key = room.receive(Accepted).key
+    room.receive(Saved)
+    for number, level in ((2, "memory"), (3, "sqlite"), (4, "memory")):
+        if level == "sqlite":
+            room = begin()
+        room.send(ask(number, "same", traceparent=PARENT))
+        accepted = room.receive(Accepted)
+        assert accepted.key == key
+        assert isinstance(accepted.hit, Hit)
+        assert accepted.hit.completion == completion
+        assert accepted.hit.age_s >= 0
+        assert room.receive(Saved).request_id == f"r{number}"
+        if number != 3:
+            room.stop()
+            found = [s.attributes["cache.level"] for s in room.spans("cache_lookup")]
+            assert found[-1] == level
+    assert found == ["sqlite", "memory"]
+    assert select(path, "SELECT request_id, cached FROM messages WHERE role = 'assistant'") == [
+        ("r1", 0),
+        ("r2", 1),
+        ("r3", 1),
+        ("r4", 1),
+    ]
+
+
+def test_the_dispatchers_own_word_on_a_hit_changes_nothing(room: Room, path: str) -> None:
+    room.send(ask(1, "same"), answered(1, "a"), ask(2, "same"))
+    hit = Answered("r2", 0, Completion("a", "sim", "stop"), cached_age_s=1.0)
+    room.send(hit)
+    room.stop()
+    assert [type(m) for m in room.rest()] == [Accepted, Saved, Accepted, Saved, Saved]
+    assert len(rows(path)) == 4
+    assert select(path, "SELECT count(*) FROM cache") == [(1,)]
+
+
+def test_a_cached_answer_does_not_grow_younger_by_being_used(room: Room, path: str) -> None:
+    room.send(ask(1, "same"), answered(1, "a"))
+    room.receive(Accepted)
+    room.receive(Saved)
+    before = select(path, "SELECT created_at FROM cache")
+    room.send(ask(2, "same"))
+    room.stop()
+    assert select(path, "SELECT created_at FROM cache") == before
+
+
+def test_refresh_asks_anew_and_replaces_the_answer_even_through_a_restart(begin: Begin) -> None:
+    room = begin()
+    room.send(ask(1, "same"), answered(1, "old"), ask(2, "same", "refresh"))
+    room.receive(Accepted)
+    room.receive(Saved)
+    assert room.receive(Accepted) == Accepted("r2", "", None)
+    room.stop()
+    room = begin()
+    room.send(answered(2, "new"), ask(3, "same"))
+    room.receive(Saved)
+    hit = room.receive(Accepted).hit
+    assert hit is not None
+    assert hit.completion.text == "new"
+
+
+def test_off_neither_looks_up_nor_stores(room: Room, path: str) -> None:
+    room.send(ask(1, "same"), answered(1, "a"), ask(2, "same", "off"), answered(2, "b"))
+    room.send(ask(3, "same"))
+    room.stop()
+    first, _, second, _, third, _ = room.rest()
+    assert isinstance(first, Accepted)
+    assert len(first.key) == 64
+    assert second == Accepted("r2", "", None)
+    assert isinstance(third, Accepted)
+    assert third.hit is not None
+    assert third.hit.completion.text == "a"
+
+
+def test_an_answer_that_another_instance_replaced_is_not_given_from_memory(begin: Begin) -> None:
+    one, other = begin(), begin()
+    one.send(ask(1, "same"), answered(1, "old"), ask(2, "same"))
+    for kind in (Accepted, Saved, Accepted, Saved):
+        one.receive(kind)
+    other.send(ask(3, "same", "refresh"), answered(3, "new"))
+    for kind in (Accepted, Saved):
+        other.receive(kind)
+    one.send(ask(4, "same"))
+    hit = one.receive(Accepted).hit
+    assert hit is not None
+    assert hit.completion.text == "new"
+
+
+def test_an_answer_nearly_as_large_as_a_frame_is_saved_and_ends_nothing(
+    room: Room, path: str
+) -> None:
+    room.send(ask(1, "same"))
+    room.send(answered(1, "x" * (4 * 1024 * 1024 - 200)))
+    room.send(ask(2, "same"), Load("l1", "s1"))
+    room.stop()
+    accepted, saved, again, loaded = room.rest()
+    assert isinstance(accepted, Accepted)
+    assert saved == Saved("r1")
+    assert again == Accepted("r2", accepted.key, None)
+    assert isinstance(loaded, Loaded)
+    assert loaded.truncated
+    assert [m.content for m in loaded.messages] == ["same"]
+
+
+# --- groups, order, stop -----------------------------------------------------------------------
+
+
+def test_a_batch_is_committed_in_groups_and_answered_in_order(room: Room) -> None:
+    room.send(*(ask(n, traceparent=PARENT) for n in range(300)))
+    room.stop()
+    assert [m.request_id for m in room.rest() if isinstance(m, Accepted)] == [
+        f"r{n}" for n in range(300)
+    ]
+    sizes = [span.attributes["rows"] for span in room.spans("commit")]
+    assert sizes == [129] * 128 + [128] * 128 + [44] * 44  # the first also made the session
+    assert len(room.measured("chatbot.store.commit.duration")) == 3
+
+
+def test_a_load_sees_what_was_sent_before_it_and_a_stop_loses_nothing_after_it(
+    build: Begin, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "DRAIN_SILENCE_S", 1.0)
+    room = build()
+    room.send(ask(1), answered(1, "a"), ask(2), Load("l1", "s1"), ask(3), Stop(), ask(4))
+    room.send(ask(5))
+    room.send(answered(5, "b"))
+    room.start()
+    room.wait()
+    left = room.rest()
+    assert [m.request_id for m in left if isinstance(m, Accepted | Saved | Loaded)] == [
+        "r1",
+        "r1",
+        "r2",
+        "l1",
+        "r3",
+        "r4",
+        "r5",
+        "r5",
+    ]
+    (loaded,) = [m for m in left if isinstance(m, Loaded)]
+    assert [m.content for m in loaded.messages] == ["question 1", "a", "question 2"]
+    assert len(rows(path)) == 7
+    assert room.error is None
+
+
+def test_the_write_ahead_log_is_emptied_at_the_end(room: Room, path: str) -> None:
+    room.send(ask(1))
+    room.receive(Accepted)
+    assert Path(f"{path}-wal").exists()
+    room.stop()
+    assert not Path(f"{path}-wal").exists()
+
+
+# --- sessions ----------------------------------------------------------------------------------
+
+
+def test_a_session_is_loaded_by_its_id_or_as_the_latest(room: Room) -> None:
+    room.send(Load("l0"), ask(1), answered(1, "a"), Load("l1"), Load("l2", "s1"))
+    assert room.receive(Loaded) == Loaded("l0")
+    room.receive(Accepted)
+    room.receive(Saved)
+    latest, named = room.receive(Loaded), room.receive(Loaded)
+    assert latest.session is not None
+    assert (latest.session.session_id, latest.session.title) == ("s1", "question 1")
+    assert [(m.role, m.content) for m in latest.messages] == [
+        ("user", "question 1"),
+        ("assistant", "a"),
+    ]
+    assert msgspec.structs.replace(named, request_id="l1") == latest
+    room.send(Load("l3", "nobody"))
+    assert room.receive(Loaded) == Loaded("l3")
+
+
+# --- when the database fails -------------------------------------------------------------------
+
+
+def test_a_store_that_is_locked_out_beats_until_it_may_write(
+    build: Begin, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_room, "BUSY_TIMEOUT_S", 0.01)
+    room = build()
+    room.start()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        room.send(ask(1))
+        for _ in range(10):  # its loop stands still in the meantime: only the wait itself can beat
+            room.beats.get(timeout=DEADLINE_S)
+        other.execute("COMMIT")
+    assert room.receive(Accepted).request_id == "r1"
+
+
+def test_a_lock_that_is_never_given_up_ends_the_store_with_the_reason(
+    build: Begin, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_room, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(process, "LOCKED_FOR_S", 0.1)
+    room = build()
+    room.start()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        room.send(ask(1))
+        room.wait()
+    reason = (
+        f"database is locked: another program is writing to {path}; "
+        "close it or choose another place with --db PATH"
+    )
+    assert isinstance(room.error, StoreUnavailable)
+    assert str(room.error) == reason
+    assert room.rest() == []
+    assert room.logged("store_unavailable")[0].fields["reason"] == reason
+
+
+def test_a_group_that_cannot_be_written_is_undone_and_nobody_is_told_it_was_saved(
+    room: Room, path: str
+) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE cache")
+    room.send(ask(1, cache="off"), ask(2))
+    room.wait()
+    assert isinstance(room.error, StoreUnavailable)
+    assert str(room.error) == (
+        f"cannot use {path}: no such table: cache; choose another place with --db PATH"
+    )
+    assert room.rest() == []
+    assert rows(path) == []
+
+
+def test_a_session_that_cannot_be_read_is_told_and_the_store_goes_on(room: Room, path: str) -> None:
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("ALTER TABLE messages RENAME TO away")
+    room.send(Load("l1"))
+    assert "no such table: messages" in room.receive(Loaded).error
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("ALTER TABLE away RENAME TO messages")
+    room.send(ask(1))
+    room.receive(Accepted)
+
+
+# --- telemetry ---------------------------------------------------------------------------------
+
+
+def test_the_spans_of_a_turn_continue_its_trace(room: Room, path: str) -> None:
+    answer = msgspec.structs.replace(answered(1, "a"), traceparent=PARENT)
+    room.send(ask(1, traceparent=PARENT), answer)
+    room.stop()
+    (asks,), (answers,) = room.spans("process store.asks"), room.spans("process store.answers")
+    assert {(s.trace_id, s.parent_id, s.kind) for s in (asks, answers)} == {
+        (TRACE, PARENT_SPAN, CONSUMER)
+    }
+    assert asks.attributes == {
+        "messaging.system": "chatbot",
+        "messaging.destination.name": "store.asks",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.message.id": "r1",
+    }
+    (lookup,) = room.spans("cache_lookup")
+    assert (lookup.parent_id, lookup.attributes) == (
+        asks.span_id,
+        {"cache.hit": False, "cache.level": "none"},
+    )
+    commits = room.spans("commit")
+    assert [s.parent_id for s in commits] == [asks.span_id, answers.span_id]
+    for child, parent in ((lookup, asks), (commits[0], asks), (commits[1], answers)):
+        assert parent.start_ns <= child.start_ns <= child.end_ns <= parent.end_ns
+    assert select(path, "SELECT trace_id FROM messages") == [(TRACE,), (TRACE,)]
+
+
+def test_look_ups_and_commits_are_measured_and_nothing_else_is_traced(room: Room) -> None:
+    room.send(ask(1, "same"), answered(1, "a"), ask(2, "same"), ask(3, cache="off"))
+    room.stop()
+    lookups = room.measured("chatbot.cache.lookups")
+    assert [(m.value, m.attributes) for m in lookups] == [
+        (1, {"result": "miss"}),
+        (1, {"result": "hit"}),
+    ]
+    (commit,) = room.measured("chatbot.store.commit.duration")
+    assert (commit.instrument, commit.value > 0) == ("histogram", True)
+    assert not [r for r in room.records if isinstance(r, SpanRecord)]
+
+
+def test_the_log_tells_where_the_database_is_and_never_what_is_in_it(room: Room, path: str) -> None:
+    room.send(ask(1, "a secret"), answered(1, "another secret"), answered(9, "a third secret"))
+    room.stop()
+    (opened,) = room.logged("opened")
+    assert opened.fields == {"path": path, "sqlite": sqlite3.sqlite_version}
+    assert room.logged("closed")
+    assert "secret" not in json.dumps(msgspec.to_builtins(room.records))

@@ -1,0 +1,149 @@
+"""The store as a real process: refused at its start, killed in its work, left alone by its parent."""
+
+import queue
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatbot import actor
+from chatbot.errors import ExitCode
+from chatbot.mailbox import Outbox, Reader
+from chatbot.messages import (
+    Accepted,
+    Ask,
+    BootFailed,
+    FromAny,
+    FromStore,
+    Message,
+    Ready,
+    Stop,
+    Target,
+)
+from chatbot.settings import StoreSettings
+
+DEADLINE_S = 30.0
+SENT = 10_000  # so many that most are still to be done when the first 500 are
+STORE = actor.Child("store", 0, "chatbot.store.process", outlives_parent=True)
+
+
+class StoreProcess:
+    """A store in a process of its own, and the parent's ends of its two pipes."""
+
+    def __init__(self, path: str) -> None:
+        context = get_context("spawn")
+        inbox_end, self._to_store = context.Pipe(duplex=False)
+        from_store, outbox_end = context.Pipe(duplex=False)
+        self.process = context.Process(
+            target=actor.run, args=(STORE, StoreSettings(path), inbox_end, outbox_end)
+        )
+        self.process.start()
+        inbox_end.close()  # only the child may hold them: then their end is the child's end
+        outbox_end.close()
+        self.outbox = Outbox(self._to_store)
+        self._received: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        Reader(from_store, FromStore | FromAny, self._sort, lambda reason: self._received.put(None))
+
+    def receive(self) -> Message | None:
+        """Return the next message that is about the work; None at the end of the pipe."""
+        return self._received.get(timeout=DEADLINE_S)
+
+    def accepted_until_the_end(self) -> list[str]:
+        found = []
+        while message := self.receive():
+            assert isinstance(message, Accepted)
+            found.append(message.request_id)
+        return found
+
+    def abandon(self) -> None:
+        """Write out what is queued, then close the pipe without a word, as a dead parent does."""
+        assert self.outbox.close(DEADLINE_S)
+        self._to_store.close()
+
+    def exit_code(self) -> int | None:
+        self.process.join(DEADLINE_S)
+        return self.process.exitcode
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.join(DEADLINE_S)
+        self.process.close()
+        self.outbox.close(DEADLINE_S)
+        self._to_store.close()
+
+    def _sort(self, batch: list[Message]) -> None:
+        for message in batch:
+            if isinstance(message, Accepted | Ready | BootFailed):
+                self._received.put(message)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "chatbot.db")
+
+
+@pytest.fixture
+def store(path: str) -> Iterator[StoreProcess]:
+    with closing(StoreProcess(path)) as process:
+        yield process
+
+
+def ask(number: int) -> Ask:
+    return Ask(f"r{number}", f"s{number % 7}", f"question {number}", Target("sim", "sim"))
+
+
+def select(path: str, sql: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_a_store_killed_in_its_work_has_kept_all_it_acknowledged(
+    store: StoreProcess, path: str
+) -> None:
+    assert isinstance(store.receive(), Ready)
+    for number in range(SENT):
+        store.outbox.post(ask(number))
+    accepted = []
+    for _ in range(500):
+        message = store.receive()
+        assert isinstance(message, Accepted)
+        accepted.append(message.request_id)
+    store.process.kill()
+    accepted += store.accepted_until_the_end()
+    assert len(accepted) < SENT
+    saved = [name for (name,) in select(path, "SELECT request_id FROM messages ORDER BY id")]
+    assert accepted == [f"r{n}" for n in range(len(accepted))]
+    assert saved[: len(accepted)] == accepted
+    assert select(path, "PRAGMA integrity_check") == [("ok",)]
+
+    with closing(StoreProcess(path)) as successor:
+        assert isinstance(successor.receive(), Ready)
+        for number in range(len(accepted) - 200, SENT):  # some of them for the second time
+            successor.outbox.post(ask(number))
+        successor.outbox.post(Stop())
+        assert len(successor.accepted_until_the_end()) == SENT - len(accepted) + 200
+        assert successor.exit_code() == ExitCode.OK
+    saved = [name for (name,) in select(path, "SELECT request_id FROM messages ORDER BY id")]
+    assert saved == [f"r{n}" for n in range(SENT)]
+
+
+def test_a_store_whose_parent_is_gone_saves_what_it_was_sent_and_leaves(
+    store: StoreProcess, path: str
+) -> None:
+    for number in range(1000):
+        store.outbox.post(ask(number))
+    store.abandon()
+    assert store.exit_code() == ExitCode.OK
+    assert select(path, "SELECT count(*) FROM messages") == [(1000,)]
+
+
+def test_a_store_that_cannot_open_its_database_says_why_and_ends(tmp_path: Path) -> None:
+    with closing(StoreProcess(str(tmp_path))) as store:
+        assert store.receive() == BootFailed(
+            f"{tmp_path} is a directory; name a file with --db PATH"
+        )
+        assert store.exit_code() == actor.BOOT_FAILED
