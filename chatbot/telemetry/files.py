@@ -1,0 +1,221 @@
+"""A text stream to a file that rotates: `name`, then `name.1.gz` (the newest backup) to `name.3.gz`.
+
+Owns the bytes on the disk: whole lines only, rotation between lines, compression, and what happens
+when the disk says no. It never raises after it has been opened: what cannot be written is kept (up
+to a bound), tried again at the next flush, and counted. Called by `logs`, and by the official OTLP
+file exporters as their stream; it is safe to use from several threads.
+
+Two programs may share a log directory: lines are appended whole, and before each flush a look at
+the name finds a file that the other one has rotated away.
+"""
+
+import gzip
+import os
+import shutil
+import stat
+import threading
+import time
+from collections import deque
+from io import FileIO
+from pathlib import Path
+
+from chatbot.errors import ChatbotError
+
+MAX_BYTES = 10 * 1024 * 1024
+BACKUPS = 3
+
+_PENDING_BYTES = 8 * 1024 * 1024
+_LEVEL = 6
+
+
+class RotatingFile:
+    """The stream.
+
+    Opening it creates the directory, ends a line that a killed process left unfinished, and
+    compresses what a crash left between renaming and compressing. Raises ChatbotError when the
+    directory or the file cannot be written.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES, backups: int = BACKUPS) -> None:
+        self.path = path
+        self.failures = 0  # how often the disk refused
+        self.dropped_lines = 0  # lines given up because it refused for too long
+        self.error = ""
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._lock = threading.Lock()
+        self._pending: deque[bytes] = deque()  # whole lines, but for the rest of a torn first one
+        self._pending_bytes = 0
+        self._mid_line = False  # the last write stopped inside a line; the rest is pending
+        self._size = 0
+        self._closed = False
+        self._file: FileIO | None = None
+        try:
+            self._open()
+        except OSError as error:
+            raise ChatbotError(
+                f"{path.parent}: cannot write the log files there ({error.strerror or error}), "
+                "choose another directory with --log-dir"
+            ) from error
+        self._compress_rotated()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def write(self, text: str) -> int:
+        """Take whole lines; they reach the file with the next flush."""
+        data = text.encode("utf-8", "backslashreplace")
+        with self._lock:
+            if self._closed or self._pending_bytes + len(data) > _PENDING_BYTES:
+                self.dropped_lines += data.count(b"\n")
+            else:
+                self._pending.append(data)
+                self._pending_bytes += len(data)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is pending to the file; what the disk refuses stays pending."""
+        with self._lock:
+            if self._pending and not self._closed:
+                self._flush()
+
+    def close(self) -> None:
+        """Flush and close. What could not be written even now is counted as dropped."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._pending:
+                self._flush()
+            self._closed = True
+            self.dropped_lines += sum(data.count(b"\n") for data in self._pending)
+            self._pending.clear()
+            self._close_file()
+
+    # --- the rest is called with the lock held ----------------------------------------------
+
+    def _flush(self) -> None:
+        try:
+            self._follow()
+            while self._pending:
+                if self._is_full() and self._rotate():
+                    self._compress_rotated()
+                self._write_some()
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        self.failures += 1
+        self.error = str(error)
+
+    def _is_full(self) -> bool:
+        after = self._size + len(self._pending[0])
+        return self._size > 0 and after > self._max_bytes and not self._mid_line
+
+    def _write_some(self) -> None:
+        """Write as many of the pending lines as the file has room for, but at least one."""
+        parts = [self._pending[0]]
+        size = self._size + len(parts[0])
+        for part in list(self._pending)[1:]:
+            size += len(part)
+            if size > self._max_bytes:
+                break
+            parts.append(part)
+        data = b"".join(parts)
+        file = self._file or self._open()
+        written = file.write(data)
+        self._size += written
+        self._pending_bytes -= written
+        # A full disk may take only a part. The rest goes first next time, and so completes the line.
+        self._mid_line = data[:written][-1:] not in (b"", b"\n") or (self._mid_line and not written)
+        for part in parts:
+            if written < len(part):
+                self._pending[0] = part[written:]
+                break
+            self._pending.popleft()
+            written -= len(part)
+
+    def _follow(self) -> None:
+        """Reopen when the name stands for another file by now, or for none: someone rotated it."""
+        if self._file is not None:
+            try:
+                now = self.path.stat()
+            except FileNotFoundError:
+                now = None
+            if now is not None and os.path.samestat(now, os.fstat(self._file.fileno())):
+                self._size = now.st_size if stat.S_ISREG(now.st_mode) else 0
+                return
+        self._open()
+        if self._mid_line:  # its beginning is in the other file
+            self._pending_bytes -= len(self._pending.popleft())
+            self.dropped_lines += 1
+            self._mid_line = False
+
+    def _open(self) -> FileIO:
+        self._close_file()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = FileIO(self.path, "ab", opener=_open_private)
+        try:
+            status = os.fstat(file.fileno())
+            self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+            if self._size and not self._mid_line and not _ends_with_newline(self.path):
+                self._size += file.write(b"\n")
+        except OSError:
+            file.close()
+            raise
+        self._file = file
+        return file
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _rotate(self) -> bool:
+        """Move the file out of the way and begin a new one; False when it could not be moved."""
+        self._close_file()  # Windows does not rename an open file
+        rotated = self.path.with_name(f"{self.path.name}.{time.time_ns()}.rotated")
+        moved = True
+        try:
+            self.path.rename(rotated)
+        except OSError as error:  # then the file grows on: too long is better than lost
+            self._failed(error)
+            moved = False
+        self._open()
+        return moved
+
+    def _compress_rotated(self) -> None:
+        """Turn every rotated file, the oldest first, into the newest backup.
+
+        A crash before the last step leaves the rotated file, and the next start compresses it.
+        """
+        try:
+            for rotated in sorted(self.path.parent.glob(f"{self.path.name}.*.rotated")):
+                compressed = rotated.with_suffix(".tmp")
+                with (
+                    rotated.open("rb") as source,
+                    FileIO(compressed, "wb", opener=_open_private) as raw,
+                    gzip.GzipFile(self.path.name, "wb", _LEVEL, raw) as target,
+                ):
+                    shutil.copyfileobj(source, target, 256 * 1024)
+                for number in range(self._backups - 1, 0, -1):
+                    if self._backup(number).exists():
+                        self._backup(number).replace(self._backup(number + 1))
+                compressed.replace(self._backup(1))
+                rotated.unlink(missing_ok=True)
+        except OSError as error:  # the rotated file stays, for the next rotation or start
+            self._failed(error)
+
+    def _backup(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}.gz")
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

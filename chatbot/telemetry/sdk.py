@@ -1,0 +1,101 @@
+"""The OpenTelemetry half of the room, wired: records in, SDK spans and measurements out.
+
+Owns the choice where things are exported to, and the room's own counters. It reads no pipe and opens
+no file. Called by `process`, which imports it only when the SDK is not switched off.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from chatbot.messages import AttributeValue, Measurement, Report, SpanRecord
+from chatbot.telemetry.export import Exports, destination
+from chatbot.telemetry.files import RotatingFile
+from chatbot.telemetry.logs import LogFile, TraceLog
+from chatbot.telemetry.metrics import Meters
+from chatbot.telemetry.spans import Resources, SpanBuilder, sampler
+
+if TYPE_CHECKING:
+    from chatbot.telemetry.otlp import Otlp
+
+
+class Sdk:
+    """Spans, metrics and their exports."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        span_stream: RotatingFile,
+        metric_stream: RotatingFile,
+        log: LogFile,
+        trace_log: TraceLog,
+    ) -> None:
+        self._log = log
+        self._trace_log = trace_log
+        resources = Resources(environ)
+        self._builder = SpanBuilder(resources)
+        self._is_sampled = sampler(environ)
+        self._exports = Exports(environ, span_stream, metric_stream, self._open_otlp(environ))
+        self._meters = Meters(resources.of_program(os.getpid()), self._exports.readers)
+        self._lost_seen: dict[str, int] = {}
+
+    def add_span(self, record: SpanRecord, source: Report) -> None:
+        """Take a finished span: a line for it, and its export unless it is sampled out."""
+        self._trace_log.add(record, source.role, source.pid)
+        if self._is_sampled(record.trace_id):
+            span = self._builder.build(record, source)
+            if span is not None:
+                self._exports.add(span)
+
+    def add_measurement(self, record: Measurement, source: Report) -> None:
+        """Take a measurement; one that no instrument accepts is counted as dropped."""
+        if reason := self._meters.add(record):
+            self.dropped(1, f"measurement_{reason}", source.role)
+
+    def dropped(self, number: int, reason: str, role: str) -> None:
+        """Count records that were given up."""
+        attributes: dict[str, AttributeValue] = {"reason": reason, "chatbot.process.role": role}
+        self._meters.count("chatbot.telemetry.dropped", number, attributes)
+
+    def write_failed(self, number: int, file: str) -> None:
+        """Count writes that the disk refused."""
+        self._meters.count("chatbot.telemetry.write_failures", number, {"file": file})
+
+    def count_losses(self) -> None:
+        """Bring the counters up to what the exports and the builder have lost since the last time."""
+        losses = {f"export_{name}": lost for name, lost in self._exports.lost.items()}
+        losses["malformed_span"] = self._builder.malformed
+        for reason, lost in losses.items():
+            new = lost - self._lost_seen.get(reason, 0)
+            if new:
+                self._lost_seen[reason] = lost
+                self.dropped(new, reason, "telemetry")
+                self._trace_log.export("lost", reason=reason, number=new)
+
+    def close(self) -> None:
+        """Drain the spans, count what was lost of them, then collect the metrics a last time."""
+        self._exports.shutdown_spans()
+        self.count_losses()
+        self._exports.shutdown_metrics()
+
+    def _open_otlp(self, environ: Mapping[str, str]) -> "Otlp | None":
+        """Return the network's exporters if a signal has a destination; tell what was decided."""
+        urls: dict[str, str] = {}
+        for signal in ("traces", "metrics"):
+            to = destination(environ, signal)
+            urls[signal] = to.url
+            if to.refused:
+                self._log.own("warning", "otlp_refused", signal=signal, reason=to.refused)
+            self._trace_log.export(
+                "decision", signal=signal, otlp=to.url or to.refused or "no endpoint is set"
+            )
+        if not any(urls.values()):
+            return None
+        # Imported here: only with an endpoint is it worth the time that its libraries take to load.
+        from chatbot.telemetry.otlp import Otlp
+
+        try:
+            return Otlp(environ, urls["traces"], urls["metrics"])
+        except (ImportError, OSError, RuntimeError, ValueError) as error:  # its variables are wrong
+            self._log.own("error", "otlp_refused", reason=str(error))
+            return None

@@ -1,0 +1,479 @@
+"""The telemetry process's `main`, run here over real pipes, and once as a real process that is killed."""
+
+import contextlib
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from chatbot import actor
+from chatbot.errors import ChatbotError, ExitCode
+from chatbot.mailbox import Inbox, Outbox, Reader
+from chatbot.messages import (
+    BootFailed,
+    LogRecord,
+    Measurement,
+    Ready,
+    Record,
+    Report,
+    SpanRecord,
+    Stop,
+    SupervisorInbox,
+)
+from chatbot.settings import TelemetrySettings
+from chatbot.telemetry import process
+from chatbot.telemetry.logs import SdkLogHandler
+from chatbot.tracing import Recorder
+
+IN_TIME_S = 30.0
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = IN_TIME_S) -> None:
+    """Look until the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        pause.wait(0.005)
+
+
+class Supervisor:
+    """The test's side of the pipes."""
+
+    def __init__(self) -> None:
+        self.child_inbox, parent_out = SPAWN.Pipe(duplex=False)
+        parent_in, self.child_outbox = SPAWN.Pipe(duplex=False)
+        self.outbox = Outbox(parent_out)
+        self.received: list[Any] = []
+        self.ended = threading.Event()
+        self._ends = [parent_out, parent_in, self.child_inbox, self.child_outbox]
+        self.reader = Reader(
+            parent_in, SupervisorInbox, self.received.extend, lambda _: self.ended.set()
+        )
+
+    def wait_ready(self) -> None:
+        wait_for(lambda: any(isinstance(m, Ready | BootFailed) for m in self.received))
+
+    def report(self, *records: Record, dropped: int = 0) -> None:
+        payload = msgspec.msgpack.encode(list(records))
+        self.outbox.send(Report("worker", 1, 4711, payload, dropped))
+
+    def close(self) -> None:
+        assert self.outbox.close(IN_TIME_S)
+        for end in (self._ends[0], *self._ends[2:]):
+            end.close()
+        assert self.ended.wait(IN_TIME_S)
+        self.reader.join(IN_TIME_S)
+        self._ends[1].close()
+
+
+class Running:
+    """`main` in a thread."""
+
+    def __init__(self, settings: TelemetrySettings) -> None:
+        self.logs = Path(settings.log_dir)
+        self.supervisor = Supervisor()
+        self.code: ExitCode | None = None
+        self.error: ChatbotError | None = None
+        self._settings = settings
+        self._thread = threading.Thread(target=self._run, name="telemetry")
+        self._thread.start()
+
+    def _run(self) -> None:
+        inbox: Inbox[Any] = Inbox(self.supervisor.child_inbox, process.INBOX)
+        outbox = Outbox(self.supervisor.child_outbox)
+        recorder = Recorder("telemetry", 0, outbox.offer)
+        try:
+            self.code = process.main(self._settings, inbox, outbox, recorder)
+        except ChatbotError as error:
+            self.error = error
+        outbox.close(IN_TIME_S)
+
+    def stop(self) -> float:
+        """Stop it, and return how long that took, in seconds."""
+        self.supervisor.outbox.send(Stop())
+        started = time.monotonic()
+        self.join()
+        return time.monotonic() - started
+
+    def join(self) -> None:
+        """Wait until it has ended."""
+        self._thread.join(IN_TIME_S)
+        assert not self._thread.is_alive()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self.stop()
+        self.supervisor.close()
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture(autouse=True)
+def _loggers_given_back() -> Iterator[None]:
+    """The room keeps the SDK's loggers until its process ends; here the process goes on."""
+    yield
+    for name in SdkLogHandler.LOGGERS:
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+@pytest.fixture
+def start(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Start]:
+    """Start the room; at the end stop it, and see that it wrote nothing to the terminal."""
+    with contextlib.ExitStack() as stack:
+
+        def start_one(environ: dict[str, str] | None = None, *, debug: bool = False) -> Running:
+            settings = TelemetrySettings(str(tmp_path / "logs"), debug, environ or {})
+            running = Running(settings)
+            stack.callback(running.close)
+            return running
+
+        yield start_one
+    assert capfd.readouterr() == ("", "")
+
+
+def span(number: int, **changes: Any) -> SpanRecord:
+    made = SpanRecord(f"{1:032x}", f"{number:016x}", "", f"span {number}", 2, 10**18, 10**18 + 5)
+    return msgspec.structs.replace(made, **changes)
+
+
+def log(event: str, **fields: Any) -> LogRecord:
+    return LogRecord(10**18, "info", event, "", fields)
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def span_names(logs: Path) -> list[str]:
+    return [
+        each["name"]
+        for line in json_lines(logs / process.SPANS)
+        for resource in line["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for each in scope["spans"]
+    ]
+
+
+def counters(logs: Path) -> dict[str, dict[tuple[str, ...], int]]:
+    """Return the counters of the last metrics line: by name, by the values of their attributes."""
+    (resource,) = json_lines(logs / process.METRICS)[-1]["resourceMetrics"]
+    return {
+        metric["name"]: {
+            tuple(sorted(a["value"]["stringValue"] for a in point.get("attributes", []))): int(
+                point["asInt"]
+            )
+            for point in metric["sum"]["dataPoints"]
+        }
+        for scope in resource["scopeMetrics"]
+        for metric in scope["metrics"]
+        if "sum" in metric
+    }
+
+
+def test_each_record_goes_to_its_file_and_stop_drains_them_all(start: Start) -> None:
+    room = start()
+    room.supervisor.wait_ready()
+    for number in range(1, 2001):
+        room.supervisor.report(
+            span(number),
+            log("call", number=number),
+            Measurement("llm.usage.total_tokens", "counter", number),
+        )
+    room.stop()
+    assert room.code is ExitCode.OK
+    assert span_names(room.logs) == [f"span {number}" for number in range(1, 2001)]
+    lines = json_lines(room.logs / process.LOG)
+    assert [line["fields"]["number"] for line in lines] == list(range(1, 2001))
+    assert counters(room.logs)["llm.usage.total_tokens"] == {(): 2001000}
+    trace_lines = (room.logs / process.TRACE_LOG).read_text().splitlines()
+    assert len([line for line in trace_lines if " span process=worker pid=4711 " in line]) == 2000
+
+
+def test_what_stands_behind_the_stop_is_taken_too(tmp_path: Path) -> None:
+    supervisor = Supervisor()
+    inbox: Inbox[Any] = Inbox(supervisor.child_inbox, process.INBOX)
+    outbox = Outbox(supervisor.child_outbox)
+    inbox.post(Stop())
+    for number in range(3000):  # more than one batch holds
+        payload = msgspec.msgpack.encode([log("late", n=number)])
+        inbox.post(Report("ui", 0, 1, payload))
+    settings = TelemetrySettings(str(tmp_path))
+    process.main(settings, inbox, outbox, Recorder("telemetry", 0, outbox.offer))
+    outbox.close(IN_TIME_S)
+    supervisor.close()
+    lines = json_lines(tmp_path / process.LOG)
+    assert [line["fields"]["n"] for line in lines] == list(range(3000))
+
+
+def test_records_are_on_the_disk_within_a_second_without_a_further_message(start: Start) -> None:
+    room = start()
+    room.supervisor.wait_ready()
+    room.supervisor.report(span(1), log("one"))
+    wait_for(lambda: (room.logs / process.LOG).read_text() != "", timeout_s=5)
+    wait_for(lambda: (room.logs / process.SPANS).read_text() != "", timeout_s=5)
+    assert span_names(room.logs) == ["span 1"]
+
+
+def test_it_beats_while_idle(start: Start) -> None:
+    room = start()
+    wait_for(lambda: len([m for m in room.supervisor.received if type(m).__name__ == "Beat"]) >= 2)
+
+
+def test_dropped_records_are_counted_by_process(start: Start) -> None:
+    room = start()
+    room.supervisor.report(log("one"), dropped=3)
+    room.supervisor.report(log("two"), dropped=4)
+    room.stop()
+    assert counters(room.logs)["chatbot.telemetry.dropped"] == {("queue_full", "worker"): 7}
+
+
+def test_a_bad_payload_is_logged_and_counted_and_its_good_records_are_kept(start: Start) -> None:
+    room = start()
+    good = msgspec.msgpack.encode(log("good"))
+    bad = msgspec.msgpack.encode(["NoSuchRecord", 1])
+    room.supervisor.outbox.send(Report("ui", 0, 1, b"\x93" + good + bad + good))
+    room.supervisor.outbox.send(Report("ui", 0, 1, b"not MessagePack at all"))
+    room.supervisor.report(log("after"), span(1, trace_id="nonsense"), span(2))
+    room.stop()
+    events = [line["event"] for line in json_lines(room.logs / process.LOG)]
+    assert sorted(events) == ["after", "good", "good", "report_malformed", "report_malformed"]
+    assert span_names(room.logs) == ["span 2"]
+    assert counters(room.logs)["chatbot.telemetry.dropped"] == {
+        ("malformed", "ui"): 2,
+        ("malformed_span", "telemetry"): 1,
+    }
+
+
+def test_a_key_reaches_none_of_the_files(start: Start) -> None:
+    room = start()
+    key = "sk-ant-api03-abcdefghijklmnop"
+    room.supervisor.report(
+        log("failed", error=f"401 for {key}"),
+        span(1, error=f"401 for {key}", attributes={"message": f"Bearer {key}"}),
+        Measurement("chatbot.retries", "counter", 1, {"reason": key}),
+    )
+    room.stop()
+    files = [file.read_text() for file in room.logs.iterdir()]
+    assert len(files) == 4
+    assert not [text for text in files if key in text]
+    assert all("[redacted]" in text for text in files)
+
+
+def test_debug_records_come_through_only_with_debug(start: Start) -> None:
+    room = start(debug=True)
+    room.supervisor.report(LogRecord(1, "debug", "detail"))
+    room.stop()
+    assert [line["event"] for line in json_lines(room.logs / process.LOG)] == ["detail"]
+
+
+def test_with_the_sdk_disabled_only_the_log_is_written(start: Start) -> None:
+    room = start({"OTEL_SDK_DISABLED": "true"})
+    room.supervisor.report(span(1), log("one"), Measurement("chatbot.retries", "counter", 1))
+    room.stop()
+    assert [file.name for file in room.logs.iterdir()] == [process.LOG]
+    assert [line["event"] for line in json_lines(room.logs / process.LOG)] == ["one"]
+
+
+def test_a_log_directory_that_cannot_be_written_is_told_before_ready(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").write_text("a file is in the way")
+    room = start()
+    wait_for(lambda: room.error is not None)
+    assert "--log-dir" in str(room.error)
+    assert "\n" not in str(room.error)
+    assert room.supervisor.received == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_full_disk_is_told_once_and_costs_the_other_files_nothing(
+    start: Start, tmp_path: Path
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / process.TRACE_LOG).symlink_to("/dev/full")
+    room = start()
+    for number in range(1, 4):
+        room.supervisor.report(span(number), log("one"))
+        wait_for(lambda n=number: text_of(logs / process.LOG).count('"one"') == n)  # type: ignore[misc]
+    room.stop()
+    events = [line["event"] for line in json_lines(logs / process.LOG)]
+    assert sorted(events) == ["one", "one", "one", "write_failed"]
+    assert span_names(logs) == ["span 1", "span 2", "span 3"]
+    failures = counters(logs)["chatbot.telemetry.write_failures"]
+    assert list(failures) == [(process.TRACE_LOG,)]
+
+
+def text_of(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def test_without_a_collector_stopping_takes_no_time(start: Start) -> None:
+    room = start()
+    room.supervisor.wait_ready()
+    room.supervisor.report(span(1))
+    assert room.stop() < 1.0
+
+
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def test_a_dead_collector_costs_no_time_and_nothing_of_the_files(start: Start) -> None:
+    room = start({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{closed_port()}"})
+    room.supervisor.wait_ready()
+    room.supervisor.report(span(1))
+    wait_for(lambda: '"sdk"' in text_of(room.logs / process.LOG))
+    room.supervisor.report(span(2))
+    assert room.stop() < 1.0
+    assert span_names(room.logs) == ["span 1", "span 2"]
+    lost = counters(room.logs).get("chatbot.telemetry.dropped", {})
+    assert sum(lost.values()) <= 2  # an export may still be waiting to try again
+
+
+def test_a_collector_that_never_answers_gets_a_second(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        room = start({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"})
+        room.supervisor.wait_ready()
+        room.supervisor.report(span(1))
+        assert 0.9 < room.stop() < 2.5  # a second, and a busy machine
+    assert span_names(room.logs) == ["span 1"]
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[str, dict[str, list[bytes]]]]:
+    """An HTTP server that takes everything; its address, and what came by path."""
+    bodies: dict[str, list[bytes]] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            bodies.setdefault(self.path, []).append(body)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", bodies
+        server.shutdown()
+        thread.join(IN_TIME_S)
+
+
+def test_a_collector_gets_the_spans_and_metrics_that_the_files_get(
+    start: Start, collector: tuple[str, dict[str, list[bytes]]]
+) -> None:
+    url, bodies = collector
+    room = start({"OTEL_EXPORTER_OTLP_ENDPOINT": url})
+    room.supervisor.report(span(1), Measurement("chatbot.retries", "counter", 2))
+    room.stop()
+    assert span_names(room.logs) == ["span 1"]
+    traces = [ExportTraceServiceRequest.FromString(body) for body in bodies["/v1/traces"]]
+    assert traces[0].resource_spans[0].scope_spans[0].spans[0].name == "span 1"
+    metrics = [ExportMetricsServiceRequest.FromString(body) for body in bodies["/v1/metrics"]]
+    (metric,) = metrics[-1].resource_metrics[0].scope_metrics[0].metrics
+    assert (metric.name, metric.sum.data_points[0].as_int) == ("chatbot.retries", 2)
+    decisions = (room.logs / process.TRACE_LOG).read_text()
+    assert f"export decision signal=traces otlp={url}/v1/traces" in decisions
+
+
+def spawn(supervisor: Supervisor, logs: Path, environ: dict[str, str] | None = None) -> Any:
+    child = actor.Child("telemetry", 0, "chatbot.telemetry.process")
+    settings = TelemetrySettings(str(logs), environ=environ or {})
+    ends = (supervisor.child_inbox, supervisor.child_outbox)
+    born = SPAWN.Process(target=actor.run, args=(child, settings, *ends))
+    born.start()
+    return born
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_process_has_lost_nothing_that_is_a_second_old(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs = tmp_path / "logs"
+    for life in (1, 2):
+        supervisor = Supervisor()
+        born = spawn(supervisor, logs)
+        supervisor.wait_ready()
+        supervisor.report(span(life), log("one"))
+        sent = time.monotonic()
+        wait_for(lambda n=life: text_of(logs / process.SPANS).count("\n") == n)  # type: ignore[misc]
+        assert time.monotonic() - sent < 3.0  # half a second, and a busy machine
+        os.kill(born.pid, signal.SIGKILL)
+        born.join(IN_TIME_S)
+        assert born.exitcode == -signal.SIGKILL
+        supervisor.close()
+        # What a kill in the middle of a write leaves is a half line; the next life begins a fresh one.
+        if life == 1:
+            with (logs / process.LOG).open("a") as file:
+                file.write('{"half')
+    assert span_names(logs) == ["span 1", "span 2"]
+    lines = (logs / process.LOG).read_text().splitlines()
+    assert [json.loads(line)["event"] for line in (lines[0], lines[2])] == ["one", "one"]
+    assert lines[1] == '{"half'
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
+def test_a_process_that_is_terminated_drains_first(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    supervisor = Supervisor()
+    born = spawn(supervisor, tmp_path / "logs")
+    supervisor.wait_ready()
+    supervisor.report(span(1), Measurement("chatbot.retries", "counter", 1))
+    wait_for(lambda: "span 1" in text_of(tmp_path / "logs" / process.TRACE_LOG))
+    os.kill(born.pid, signal.SIGTERM)
+    born.join(IN_TIME_S)
+    assert born.exitcode == ExitCode.OK
+    supervisor.close()
+    assert span_names(tmp_path / "logs") == ["span 1"]
+    assert counters(tmp_path / "logs")["chatbot.retries"] == {(): 1}
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("listening", [False, True])
+def test_a_process_whose_collector_is_down_leaves_without_a_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], listening: bool
+) -> None:
+    supervisor = Supervisor()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1] if listening else closed_port()
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+        born = spawn(supervisor, tmp_path / "logs", environ)
+        supervisor.wait_ready()
+        supervisor.report(span(1))
+        wait_for(lambda: "span 1" in text_of(tmp_path / "logs" / process.SPANS))
+        supervisor.outbox.send(Stop())
+        born.join(IN_TIME_S)
+    assert born.exitcode == ExitCode.OK
+    supervisor.close()
+    assert capfd.readouterr() == ("", "")
