@@ -1,0 +1,386 @@
+"""Who gets which request, and how each one ends: a pure state machine.
+
+    (state, message, now) → messages to send
+
+The supervisor feeds it every message and every birth and death of a process, and sends what it
+returns; it decides nothing itself. `now` is monotonic, in seconds.
+
+    Ask ──▶ store ──Accepted──▶ waiting ──Call──▶ called ──Sending──▶ sending ──▶ terminal ──▶ ui, store
+              │ hit: Answered      │ cancel          │ worker dies:      │ worker dies: Interrupted
+              ▼                    ▼                 ▼ another worker,   ▼ (it may have been paid for)
+           terminal            Cancelled             after three: Failed
+
+What must hold, and what the tests check under any order of events:
+
+- every request gets exactly one terminal message;
+- a job that may have been sent is never given out again;
+- no worker holds more jobs than its credit;
+- what the store has not acknowledged is sent to it again when it comes back, in the same order.
+"""
+
+import msgspec
+
+from chatbot.errors import FailureKind
+from chatbot.messages import (
+    Accepted,
+    Answered,
+    Ask,
+    Call,
+    Cancel,
+    Cancelled,
+    ChatMessage,
+    Checkpoint,
+    Delta,
+    Failed,
+    FromStore,
+    FromUi,
+    FromWorker,
+    Interrupted,
+    Leaving,
+    ListModels,
+    Load,
+    Loaded,
+    Message,
+    ModelsListed,
+    ProcessRole,
+    Retrying,
+    Saved,
+    Sending,
+    Terminal,
+)
+from chatbot.supervisor.flight import MAX_DEATHS, Job, Phase, Request
+from chatbot.supervisor.ledger import TERMINALS, Ledger
+from chatbot.supervisor.pool import Pool
+
+
+class Send(msgspec.Struct, frozen=True):
+    """What the supervisor is to do: send this message to that process."""
+
+    to: ProcessRole
+    slot: int
+    message: Message
+
+
+class Dispatcher:
+    """The requests in flight. Every public method returns the messages to send because of it."""
+
+    def __init__(self, *, credit: int, max_in_flight: int) -> None:
+        self._max_in_flight = max_in_flight
+        self._ledger = Ledger()
+        self._pool = Pool(credit)
+        self._requests: dict[str, Request] = {}
+        self._jobs: dict[str, Job] = {}
+        self._by_key: dict[str, Job] = {}
+        self._workers_gone = ""
+        self._sim_url = ""
+        self._sim_gone = ""
+        self._out: list[Send] = []
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def from_ui(self, message: FromUi, now: float) -> list[Send]:
+        """Take a message of the UI (or of whatever sits in its seat)."""
+        match message:
+            case Ask():
+                self._ask(message, now)
+            case Cancel():
+                self._cancel(message.request_id)
+            case Load() if self._ledger.gone:
+                self._send("ui", Loaded(message.request_id, error=self._ledger.gone))
+            case Load():
+                self._to_store(message)
+            case ListModels():
+                self._wait(Job(message, "", now))
+            case Leaving():
+                pass  # the supervisor's own business
+        return self._flush()
+
+    def from_store(self, message: FromStore, now: float) -> list[Send]:
+        """Take a message of the store."""
+        match message:
+            case Accepted():
+                self._ledger.acknowledge(message.request_id, Ask)
+                self._accepted(message, now)
+            case Saved():
+                self._ledger.acknowledge(message.request_id, *TERMINALS)
+                self._send("ui", message)
+            case Loaded():
+                self._ledger.acknowledge(message.request_id, Load)
+                self._send("ui", message)
+            case Failed():
+                self._ledger.acknowledge(message.request_id, Ask)
+                if self._requests.pop(message.request_id, None):
+                    self._send("ui", message)
+        return self._flush()
+
+    def from_worker(self, slot: int, message: FromWorker, now: float) -> list[Send]:
+        """Take a message of a worker; stale ones, of an attempt that is over, are dropped."""
+        job = self._jobs.get(message.request_id)
+        if job is None or job.worker != slot or job.attempt != message.attempt:
+            return []
+        match message:
+            case Sending():
+                job.phase = Phase.SENDING
+            case Retrying():
+                self._to_subscribers(job, message)
+            case Delta():
+                if job.take(message):
+                    self._to_subscribers(job, message)
+                    self._checkpoint(job, now)
+            case Failed(kind="unreachable") if job.needs_sim_server and not self._sim_gone:
+                self._sim_not_there(job)
+            case Answered() | Failed() | Cancelled():
+                self._end(job, message)
+            case ModelsListed():
+                self._drop(job)
+                self._send("ui", message)
+        return self._flush()
+
+    # --- births and deaths -----------------------------------------------------------------------
+
+    def worker_up(self, slot: int) -> list[Send]:
+        """A worker is ready."""
+        self._pool.worker_up(slot)
+        return self._flush()
+
+    def worker_down(self, slot: int) -> list[Send]:
+        """A worker died, and its pipe has been read to the end."""
+        for job in reversed(self._pool.worker_down(slot)):
+            self._orphaned(job)
+        return self._flush()
+
+    def workers_gone(self, reason: str) -> list[Send]:
+        """There are no workers and there will be none: end what waits for one, now and later."""
+        self._workers_gone = reason
+        return self._flush()
+
+    def store_up(self) -> list[Send]:
+        """The store is ready: send it, in order, all that it has not acknowledged."""
+        self._ledger.up = True
+        for message in self._ledger.unacknowledged():
+            self._send("store", message)
+        return self._flush()
+
+    def store_down(self) -> None:
+        """The store died and will be started again; what is for it is kept until then."""
+        self._ledger.up = False
+
+    def store_gone(self, reason: str, now: float) -> list[Send]:
+        """There will be no store: go round it from now on."""
+        for message in self._ledger.abandon(reason):
+            if isinstance(message, Ask) and message.request_id in self._requests:
+                self._start_job(self._requests[message.request_id], "", now)
+            elif isinstance(message, Load):
+                self._send("ui", Loaded(message.request_id, error=reason))
+        return self._flush()
+
+    def sim_up(self, base_url: str) -> list[Send]:
+        """The simulated server listens."""
+        self._sim_url = base_url
+        return self._flush()
+
+    def sim_down(self) -> None:
+        """The simulated server died; what is for it waits for the next one."""
+        self._sim_url = ""
+
+    def sim_gone(self, reason: str) -> list[Send]:
+        """There will be no simulated server."""
+        self._sim_url = ""
+        self._sim_gone = reason
+        return self._flush()
+
+    def tick(self, now: float) -> list[Send]:
+        """Save what has been standing unsaved; to be called about once a second."""
+        for job in self._jobs.values():
+            self._checkpoint(job, now)
+        return self._flush()
+
+    @property
+    def wants_sim_server(self) -> bool:
+        """Whether something waits for a simulated server that is not there."""
+        return not self._sim_url and any(job.needs_sim_server for job in self._pool.waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight and the store has acknowledged everything."""
+        return not self._requests and not self._jobs and not self._ledger
+
+    # --- requests --------------------------------------------------------------------------------
+
+    def _ask(self, ask: Ask, now: float) -> None:
+        if ask.request_id in self._requests or self._ledger.asked(ask.request_id):
+            return
+        if len(self._requests) + len(self._ledger) >= self._max_in_flight:
+            busy = f"busy: {self._max_in_flight} requests are in flight already, try again later"
+            self._send("ui", Failed(ask.request_id, 0, "busy", busy))
+            return
+        request = self._requests[ask.request_id] = Request(ask)
+        if self._ledger.gone:
+            self._start_job(request, "", now)
+        else:
+            self._to_store(ask)
+
+    def _accepted(self, accepted: Accepted, now: float) -> None:
+        request = self._requests.get(accepted.request_id)
+        if request is None or request.job is not None:
+            return
+        if accepted.hit is None:
+            self._start_job(request, accepted.key, now)
+            return
+        answered = Answered(
+            accepted.request_id,
+            0,
+            accepted.hit.completion,
+            cached_age_s=accepted.hit.age_s,
+            traceparent=request.ask.turn_traceparent,
+        )
+        # The store saved it in the same commit; it is kept in case that word of it gets lost.
+        self._ledger.enter(answered)
+        del self._requests[accepted.request_id]
+        self._send("ui", answered)
+
+    def _start_job(self, request: Request, key: str, now: float) -> None:
+        """Join the call of an identical request, or begin one."""
+        ask = request.ask
+        if key and (job := self._by_key.get(key)):
+            request.job = job
+            job.subscribers.append(ask.request_id)
+            if job.text and ask.stream:
+                self._send("ui", Delta(ask.request_id, job.attempt, job.seq, job.text))
+            return
+        call = Call(
+            ask.request_id,
+            0,
+            ask.session_id,
+            ask.target,
+            (*ask.history, ChatMessage("user", ask.content)),
+            stream=ask.stream,
+            traceparent=ask.turn_traceparent,
+        )
+        request.job = Job(call, key, now)
+        if key:
+            self._by_key[key] = request.job
+        self._wait(request.job)
+
+    def _cancel(self, request_id: str) -> None:
+        request = self._requests.get(request_id)
+        if request is None:
+            return
+        job = request.job
+        if job is None:
+            self._finish(Cancelled(request_id, 0))
+        elif len(job.subscribers) > 1:  # the others still want the answer
+            job.subscribers.remove(request_id)
+            self._finish(Cancelled(request_id, job.attempt, job.text))
+        elif job.worker is None:
+            self._end(job, Cancelled(job.id, job.attempt))
+        elif not job.cancelling:  # the worker says when the socket is closed
+            job.cancelling = True
+            self._by_key.pop(job.key, None)
+            self._send("worker", Cancel(job.id), job.worker)
+
+    def _finish(self, terminal: Terminal) -> None:
+        """Send a request's terminal message: the only place that does, and only while it lives."""
+        request = self._requests.pop(terminal.request_id, None)
+        if request is None:
+            return
+        trace = request.ask.turn_traceparent
+        terminal = msgspec.structs.replace(terminal, traceparent=trace)
+        self._send("ui", terminal)
+        if not self._ledger.gone:
+            self._to_store(terminal)
+
+    # --- jobs ------------------------------------------------------------------------------------
+
+    def _wait(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        self._pool.waiting.append(job)
+
+    def _give_out(self) -> None:
+        """Give out what can be given out, and end what never can."""
+        for job in self._pool.give_out(sim_server=bool(self._sim_url)):
+            base_url = self._sim_url if job.needs_sim_server else ""
+            request = msgspec.structs.replace(job.request, attempt=job.attempt, base_url=base_url)
+            self._send("worker", request, job.worker or 0)
+        if self._workers_gone or self._sim_gone:
+            for job in list(self._pool.waiting):
+                if self._workers_gone or job.needs_sim_server:
+                    self._fail(job, "unreachable", self._workers_gone or self._sim_gone)
+
+    def _orphaned(self, job: Job) -> None:
+        """Decide about a job whose worker died."""
+        if job.phase is Phase.SENDING and not job.cancelling:
+            reason = "the worker process died in mid-answer; ask again for the rest"
+            self._end(job, Interrupted(job.id, job.attempt, reason, job.text))
+        else:
+            self._try_again(job)
+
+    def _try_again(self, job: Job) -> None:
+        """Let a job that was surely not sent wait for another worker, three times at the most."""
+        job.deaths += 1
+        if job.cancelling:
+            self._end(job, Cancelled(job.id, job.attempt, job.text))
+        elif job.deaths >= MAX_DEATHS:
+            self._fail(job, "poison", f"{MAX_DEATHS} processes died before it could be sent")
+        else:
+            job.phase = Phase.WAITING
+            self._pool.waiting.appendleft(job)
+
+    def _sim_not_there(self, job: Job) -> None:
+        """The simulated server refused the connection: it died, and its job, which was surely not
+        sent, waits for the next one. The supervisor sees to it that there is one."""
+        self._sim_url = ""
+        self._pool.release(job)
+        self._try_again(job)
+
+    def _fail(self, job: Job, kind: FailureKind, reason: str) -> None:
+        if isinstance(job.request, ListModels):
+            self._drop(job)
+            listed = ModelsListed(job.id, job.request.backend, error=reason)
+            self._send("ui", listed)
+        else:
+            self._end(job, Failed(job.id, job.attempt, kind, reason, text=job.text))
+
+    def _end(self, job: Job, terminal: Terminal) -> None:
+        """End a job, and with it every request that waits for it, each with its own message."""
+        self._drop(job)
+        for request_id in job.subscribers:
+            own = msgspec.structs.replace(terminal, request_id=request_id)
+            if isinstance(own, Answered) and request_id != job.id:
+                own = msgspec.structs.replace(own, cached_age_s=0.0)  # paid for by the first
+            self._finish(own)
+
+    def _drop(self, job: Job) -> None:
+        del self._jobs[job.id]
+        self._pool.release(job)
+        if self._by_key.get(job.key) is job:
+            del self._by_key[job.key]
+
+    def _checkpoint(self, job: Job, now: float) -> None:
+        if not self._ledger.up or not job.checkpoint_due(now):
+            return
+        job.checkpoint_at = now
+        job.checkpoint_length = job.length
+        for request_id in job.subscribers:
+            self._send("store", Checkpoint(request_id, job.text))
+
+    def _to_subscribers(self, job: Job, message: Delta | Retrying) -> None:
+        for request_id in job.subscribers:
+            if self._requests[request_id].ask.stream:
+                self._send("ui", msgspec.structs.replace(message, request_id=request_id))
+
+    # --- sending ---------------------------------------------------------------------------------
+
+    def _to_store(self, message: Ask | Terminal | Load) -> None:
+        """Send the store something that it will acknowledge."""
+        self._ledger.enter(message)
+        if self._ledger.up:
+            self._send("store", message)
+
+    def _send(self, to: ProcessRole, message: Message, slot: int = 0) -> None:
+        self._out.append(Send(to, slot, message))
+
+    def _flush(self) -> list[Send]:
+        self._give_out()
+        out, self._out = self._out, []
+        return out

@@ -1,0 +1,87 @@
+"""What runs, in which order, and what each process may say: data, no code that starts anything.
+
+    ui          Ask · Cancel · Load · ListModels · Leaving          ──▶ dispatcher
+    store       Accepted · Saved · Loaded · Failed                  ──▶ dispatcher
+    worker × N  Sending · Retrying · Delta · Answered · Failed · …  ──▶ dispatcher
+    sim-server  (its address, in Ready)
+    telemetry   nothing
+    all         Ready · Beat · BootFailed · Report ──▶ supervisor (a Report goes on to telemetry)
+
+The UI starts first and alone, so that its prompt is there while the others are still loading; then
+what the first answer needs, then the rest. The simulated server starts when it is first needed.
+"""
+
+from typing import Any
+
+import msgspec
+
+from chatbot.actor import Child
+from chatbot.messages import FromAny, FromStore, FromUi, FromWorker, ProcessRole
+from chatbot.settings import Settings
+from chatbot.supervisor.policy import Policy
+
+FOR_STORE = Policy(5, 30.0, (0.0, 0.1, 0.5, 2.0, 5.0))
+FOR_WORKER = Policy(5, 30.0, (0.0, 0.1, 0.5, 2.0, 5.0))
+FOR_TELEMETRY = Policy(5, 30.0, (0.0, 0.5, 2.0, 5.0))
+FOR_UI = Policy(2, 30.0)
+
+# Who answers is stopped before who saves the answers, and telemetry last, to hear of it all.
+STOP_ORDER: tuple[ProcessRole, ...] = ("ui", "worker", "sim-server", "store", "telemetry")
+
+
+class ProcessSpec(msgspec.Struct, frozen=True):
+    """One process to run. `says` is the union its messages are decoded into; `silent_for_s` how long
+    its loop may be without a beat before it counts as stuck (None: it has no loop that beats)."""
+
+    child: Child
+    settings: Any
+    says: Any
+    policy: Policy
+    silent_for_s: float | None
+    stop_within_s: float
+
+
+def ui(settings: Settings) -> ProcessSpec:
+    """The terminal. It may stand in a read for ever, so it is not asked to beat."""
+    child = Child("ui", 0, "chatbot.ui.process")
+    return ProcessSpec(child, settings.ui, FromUi | FromAny, FOR_UI, None, 1.0)
+
+
+def to_answer(settings: Settings) -> tuple[ProcessSpec, ...]:
+    """What the first answer needs, in order: starts once the UI is ready."""
+    store = ProcessSpec(
+        Child("store", 0, "chatbot.store.process", outlives_parent=True),
+        settings.store,
+        FromStore | FromAny,
+        FOR_STORE,
+        30.0,
+        10.0,
+    )
+    return (_worker(settings, 0), store)
+
+
+def behind_the_first_worker(settings: Settings) -> tuple[ProcessSpec, ...]:
+    """What the first answer can do without: starts once a worker is ready."""
+    telemetry = ProcessSpec(
+        Child("telemetry", 0, "chatbot.telemetry.process"),
+        settings.telemetry,
+        FromAny,
+        FOR_TELEMETRY,
+        30.0,
+        5.0,
+    )
+    return (
+        telemetry,
+        *(_worker(settings, slot) for slot in range(1, settings.supervisor.workers)),
+    )
+
+
+def _worker(settings: Settings, slot: int) -> ProcessSpec:
+    child = Child("worker", slot, "chatbot.worker.process")
+    return ProcessSpec(child, settings.worker, FromWorker | FromAny, FOR_WORKER, 5.0, 3.0)
+
+
+def sim_server(settings: Settings) -> ProcessSpec:
+    """The simulated LLM."""
+    child = Child("sim-server", 0, "chatbot.simserver.process")
+    return ProcessSpec(child, settings.sim_server, FromAny, FOR_WORKER, 5.0, 1.0)

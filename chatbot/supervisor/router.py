@@ -1,0 +1,118 @@
+"""The way of a message to its process: spans on the hops, patience with a slow terminal.
+
+It never waits. What is sent is queued, and bounded: by the dispatcher's limits, by joining deltas
+together for a UI that reads too slowly, and by dropping telemetry when that is full.
+"""
+
+import msgspec
+
+from chatbot.messages import (
+    Answered,
+    Call,
+    Cancelled,
+    Delta,
+    Failed,
+    Interrupted,
+    Message,
+    ProcessRole,
+    Report,
+)
+from chatbot.supervisor.child import RunningChild
+from chatbot.tracing import PRODUCER, Recorder, Span
+
+_EARLY_REPORTS = 1024
+_HELD_TEXT = 1024 * 1024
+
+
+class Router:
+    """Delivers to the processes that run now. `children` is the supervisor's own table."""
+
+    def __init__(self, children: dict[tuple[ProcessRole, int], RunningChild]) -> None:
+        self._children = children
+        self.recorder = Recorder("supervisor", 0, self.report)
+        self._early_reports: list[Report] = []
+        self._telemetry_gone = False
+        self._held: dict[str, Delta] = {}
+
+    def deliver(self, role: ProcessRole, slot: int, message: Message) -> None:
+        """Queue a message for a process; one for a process that is gone is dropped.
+
+        Only the UI can be gone when something is sent to it: the dispatcher knows about the others.
+        Raises MessageTooLarge.
+        """
+        child = self._children.get((role, slot))
+        if child is None:
+            return
+        match message:
+            case Call():
+                with self._hop("llm.requests", message.request_id, message.traceparent) as span:
+                    call = msgspec.structs.replace(
+                        message, traceparent=span.traceparent, queued_ns=span.start_ns
+                    )
+                    child.outbox.post(call)
+            case Answered() | Failed() | Cancelled() | Interrupted() if role == "store":
+                with self._hop("store.answers", message.request_id, message.traceparent) as span:
+                    child.outbox.post(
+                        msgspec.structs.replace(message, traceparent=span.traceparent)
+                    )
+            case Delta():
+                self._show(child, message)
+            case _ if role == "ui":
+                held = self._held.pop(getattr(message, "request_id", ""), None)
+                if held is not None:
+                    child.outbox.post(held)
+                child.outbox.post(message)
+            case _:
+                child.outbox.post(message)
+
+    def report(self, report: Report) -> bool:
+        """Pass a report on to telemetry; the first ones wait for it to be started."""
+        telemetry = self._children.get(("telemetry", 0))
+        if telemetry is not None:
+            return telemetry.outbox.offer(report)
+        if not self._telemetry_gone and len(self._early_reports) < _EARLY_REPORTS:
+            self._early_reports.append(report)
+            return True
+        return self._telemetry_gone
+
+    def telemetry_started(self) -> None:
+        """Send telemetry what was reported before there was any."""
+        early, self._early_reports = self._early_reports, []
+        for report in early:
+            self.report(report)
+
+    def telemetry_gone(self) -> None:
+        """There will be no telemetry: forget what was kept for it, and keep no more."""
+        self._telemetry_gone = True
+        self._early_reports.clear()
+
+    def show_held(self) -> None:
+        """Try again to show what the UI had no room for."""
+        held, self._held = self._held, {}
+        ui = self._children.get(("ui", 0))
+        for delta in held.values():
+            if ui is not None:
+                self._show(ui, delta)
+
+    def _show(self, ui: RunningChild, delta: Delta) -> None:
+        held = self._held.pop(delta.request_id, None)
+        if held is not None:
+            if held.reasoning == delta.reasoning and len(held.text) < _HELD_TEXT:
+                delta = msgspec.structs.replace(delta, text=held.text + delta.text)
+            else:
+                ui.outbox.post(held)
+        if not ui.outbox.offer(delta):
+            self._held[delta.request_id] = delta
+
+    def _hop(self, destination: str, request_id: str, parent: str) -> Span:
+        """Start the span of handing a message on to another process."""
+        return self.recorder.span(
+            f"send {destination}",
+            kind=PRODUCER,
+            parent=parent,
+            messaging__system="chatbot",
+            messaging__operation__name="send",
+            messaging__operation__type="send",
+            messaging__destination__name=destination,
+            messaging__message__id=request_id,
+        )

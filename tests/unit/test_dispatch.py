@@ -1,0 +1,511 @@
+"""The dispatcher: its rules one by one, and all of them under any order of events."""
+
+from collections import defaultdict
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from chatbot.messages import (
+    Accepted,
+    Answered,
+    Ask,
+    Call,
+    Cancel,
+    Cancelled,
+    ChatMessage,
+    Checkpoint,
+    Completion,
+    Delta,
+    Failed,
+    FromWorker,
+    Hit,
+    Interrupted,
+    ListModels,
+    Load,
+    Loaded,
+    Message,
+    ModelsListed,
+    Saved,
+    Sending,
+    Target,
+)
+from chatbot.supervisor.dispatch import Dispatcher, Send
+
+SIM = Target("ollama", "m")
+TERMINALS = (Answered, Failed, Cancelled, Interrupted)
+
+
+def make(credit: int = 2, *, max_in_flight: int = 100, workers: int = 1) -> Dispatcher:
+    dispatcher = Dispatcher(credit=credit, max_in_flight=max_in_flight)
+    dispatcher.store_up()
+    for slot in range(workers):
+        dispatcher.worker_up(slot)
+    return dispatcher
+
+
+def ask(request_id: str, content: str = "hi") -> Ask:
+    return Ask(request_id, "s", content, SIM)
+
+
+def sent(sends: list[Send], to: str) -> list[Message]:
+    return [send.message for send in sends if send.to == to]
+
+
+def accepted_call(dispatcher: Dispatcher, request_id: str, key: str = "") -> Call:
+    dispatcher.from_ui(ask(request_id), 0.0)
+    (call,) = sent(dispatcher.from_store(Accepted(request_id, key), 0.0), "worker")
+    assert isinstance(call, Call)
+    return call
+
+
+def answer(call: Call, text: str = "yes") -> Answered:
+    return Answered(call.request_id, call.attempt, Completion(text))
+
+
+def test_a_question_goes_to_the_store_before_it_goes_anywhere_else() -> None:
+    dispatcher = make()
+    assert dispatcher.from_ui(ask("r"), 0.0) == [Send("store", 0, ask("r"))]
+
+
+def test_an_accepted_question_is_called_with_its_history_and_itself() -> None:
+    dispatcher = make()
+    history = (ChatMessage("user", "a"), ChatMessage("assistant", "b"))
+    dispatcher.from_ui(msgspec.structs.replace(ask("r"), history=history), 0.0)
+    (send,) = dispatcher.from_store(Accepted("r"), 0.0)
+    assert isinstance(send.message, Call)
+    assert send.message.messages == (*history, ChatMessage("user", "hi"))
+    assert send.message.attempt == 1
+
+
+def test_a_cached_answer_goes_to_the_ui_and_to_no_worker() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(ask("r"), 0.0)
+    (send,) = dispatcher.from_store(Accepted("r", "k", Hit(Completion("yes"), 9.0)), 0.0)
+    assert send.to == "ui"
+    assert isinstance(send.message, Answered)
+    assert send.message.cached_age_s == 9.0
+    dispatcher.from_store(Saved("r"), 0.0)
+    assert dispatcher.idle
+
+
+def test_an_answer_goes_to_the_ui_and_to_the_store_which_acknowledges_it() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "r")
+    sends = dispatcher.from_worker(0, answer(call), 0.0)
+    assert [(send.to, type(send.message)) for send in sends] == [
+        ("ui", Answered),
+        ("store", Answered),
+    ]
+    assert not dispatcher.idle
+    assert sent(dispatcher.from_store(Saved("r"), 0.0), "ui") == [Saved("r")]
+    assert dispatcher.idle
+
+
+def test_the_least_busy_worker_gets_the_call_and_none_gets_more_than_its_credit() -> None:
+    dispatcher = make(credit=1, workers=2)
+    slots = []
+    for name in "abc":
+        dispatcher.from_ui(ask(name, name), 0.0)
+        sends = dispatcher.from_store(Accepted(name), 0.0)
+        slots += [send.slot for send in sends]
+    assert sorted(slots) == [0, 1]
+    (call,) = sent(
+        dispatcher.from_worker(1, Answered(_held(slots, 1), 1, Completion("x")), 0), "worker"
+    )
+    assert isinstance(call, Call)
+    assert call.request_id == "c"
+
+
+def _held(slots: list[int], slot: int) -> str:
+    return "ab"[slots.index(slot)]
+
+
+def test_a_call_that_was_not_sent_goes_to_another_worker_when_its_own_dies() -> None:
+    dispatcher = make(workers=2)
+    call = accepted_call(dispatcher, "r")
+    (send,) = dispatcher.worker_down(0)
+    assert isinstance(send.message, Call)
+    assert (send.slot, send.message.attempt) == (1, call.attempt + 1)
+
+
+def test_a_call_that_may_have_been_sent_ends_as_interrupted_with_what_came() -> None:
+    dispatcher = make(workers=2)
+    call = accepted_call(dispatcher, "r")
+    dispatcher.from_worker(0, Sending("r", call.attempt), 0.0)
+    dispatcher.from_worker(0, Delta("r", call.attempt, 0, "par"), 0.0)
+    dispatcher.from_worker(0, Delta("r", call.attempt, 1, "tial"), 0.0)
+    sends = dispatcher.worker_down(0)
+    assert [send.to for send in sends] == ["ui", "store"]
+    assert isinstance(sends[0].message, Interrupted)
+    assert sends[0].message.text == "partial"
+
+
+def test_three_deaths_before_sending_make_a_request_poison() -> None:
+    dispatcher = make()
+    accepted_call(dispatcher, "r")
+    for _ in range(2):
+        dispatcher.worker_down(0)
+        assert sent(dispatcher.worker_up(0), "worker")
+    (failed, _) = dispatcher.worker_down(0)
+    assert isinstance(failed.message, Failed)
+    assert failed.message.kind == "poison"
+
+
+def test_stale_and_repeated_deltas_are_dropped() -> None:
+    dispatcher = make(workers=2)
+    first = accepted_call(dispatcher, "r")
+    dispatcher.worker_down(0)
+    assert dispatcher.from_worker(1, Delta("r", first.attempt, 0, "stale"), 0.0) == []
+    second = first.attempt + 1
+    assert dispatcher.from_worker(1, Delta("r", second, 0, "a"), 0.0)
+    assert dispatcher.from_worker(1, Delta("r", second, 0, "a"), 0.0) == []
+    assert dispatcher.from_worker(0, Delta("r", second, 1, "not its worker"), 0.0) == []
+
+
+def test_identical_requests_share_a_call_and_each_gets_its_own_answer() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "a", key="k")
+    dispatcher.from_worker(0, Delta("a", call.attempt, 0, "so far"), 0.0)
+    dispatcher.from_ui(ask("b"), 0.0)
+    (late,) = dispatcher.from_store(Accepted("b", "k"), 0.0)
+    assert isinstance(late.message, Delta)
+    assert (late.message.request_id, late.message.text) == ("b", "so far")
+    sends = dispatcher.from_worker(0, answer(call), 0.0)
+    answers = [m for m in sent(sends, "ui") if isinstance(m, Answered)]
+    assert [(m.request_id, m.cached_age_s) for m in answers] == [("a", None), ("b", 0.0)]
+    assert [m.request_id for m in sent(sends, "store") if isinstance(m, Answered)] == ["a", "b"]
+
+
+def test_a_request_that_is_cancelled_leaves_the_shared_call_to_the_others() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "a", key="k")
+    dispatcher.from_ui(ask("b"), 0.0)
+    dispatcher.from_store(Accepted("b", "k"), 0.0)
+    sends = dispatcher.from_ui(Cancel("a"), 0.0)
+    assert isinstance(sent(sends, "ui")[0], Cancelled)
+    assert sent(sends, "worker") == []
+    sends = dispatcher.from_worker(0, answer(call), 0.0)
+    assert [m.request_id for m in sent(sends, "ui") if isinstance(m, Answered)] == ["b"]
+
+
+def test_cancelled_is_said_when_the_worker_says_it() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "r")
+    assert dispatcher.from_ui(Cancel("r"), 0.0) == [Send("worker", 0, Cancel("r"))]
+    assert dispatcher.from_ui(Cancel("r"), 0.0) == []
+    sends = dispatcher.from_worker(0, Cancelled("r", call.attempt, "par"), 0.0)
+    assert [type(m) for m in sent(sends, "ui")] == [Cancelled]
+
+
+def test_an_answer_that_overtakes_the_cancel_is_an_answer() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "r")
+    dispatcher.from_ui(Cancel("r"), 0.0)
+    sends = dispatcher.from_worker(0, answer(call), 0.0)
+    assert [type(m) for m in sent(sends, "ui")] == [Answered]
+    assert dispatcher.from_worker(0, Cancelled("r", call.attempt), 0.0) == []
+
+
+def test_a_cancel_before_acceptance_ends_the_request_and_nothing_is_called() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(ask("r"), 0.0)
+    sends = dispatcher.from_ui(Cancel("r"), 0.0)
+    assert [type(m) for m in sent(sends, "ui")] == [Cancelled]
+    assert dispatcher.from_store(Accepted("r"), 0.0) == []
+
+
+def test_a_store_that_comes_back_is_told_again_in_order_what_it_did_not_acknowledge() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "a")
+    dispatcher.from_ui(ask("b"), 0.0)
+    dispatcher.store_down()
+    assert sent(dispatcher.from_worker(0, answer(call), 0.0), "store") == []
+    dispatcher.from_ui(Load("l"), 0.0)
+    told = sent(dispatcher.store_up(), "store")
+    assert [type(message) for message in told] == [Ask, Answered, Load]
+
+
+def test_without_a_store_the_chat_goes_on_round_it() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(ask("a"), 0.0)
+    dispatcher.from_ui(Load("l"), 0.0)
+    sends = dispatcher.store_gone("disk full", 0.0)
+    assert sent(sends, "ui") == [Loaded("l", error="disk full")]
+    (call,) = sent(sends, "worker")
+    assert isinstance(call, Call)
+    assert sent(dispatcher.from_worker(0, answer(call), 0.0), "store") == []
+    assert dispatcher.idle
+
+
+def test_too_many_requests_are_refused_as_busy() -> None:
+    dispatcher = make(max_in_flight=2)
+    dispatcher.from_ui(ask("a"), 0.0)
+    (send,) = dispatcher.from_ui(ask("b"), 0.0)
+    assert isinstance(send.message, Failed)
+    assert send.message.kind == "busy"
+
+
+def test_the_same_question_delivered_twice_is_one_question() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(ask("a"), 0.0)
+    assert dispatcher.from_ui(ask("a"), 0.0) == []
+
+
+def test_a_call_to_the_simulated_server_waits_until_it_listens() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(msgspec.structs.replace(ask("r"), target=Target("sim", "sim")), 0.0)
+    assert dispatcher.from_store(Accepted("r"), 0.0) == []
+    assert dispatcher.wants_sim_server
+    (call,) = sent(dispatcher.sim_up("http://x"), "worker")
+    assert isinstance(call, Call)
+    assert call.base_url == "http://x"
+    assert not dispatcher.wants_sim_server
+
+
+def test_a_call_that_a_dead_simulated_server_refused_waits_for_the_next_one() -> None:
+    dispatcher = make()
+    dispatcher.sim_up("http://old")
+    dispatcher.from_ui(msgspec.structs.replace(ask("r"), target=Target("sim", "sim")), 0.0)
+    (call,) = sent(dispatcher.from_store(Accepted("r"), 0.0), "worker")
+    assert isinstance(call, Call)
+    dispatcher.from_worker(0, Sending("r", call.attempt), 0.0)
+    refused = Failed("r", call.attempt, "unreachable", "connection refused")
+    assert dispatcher.from_worker(0, refused, 0.0) == []
+    assert dispatcher.wants_sim_server
+    (again,) = sent(dispatcher.sim_up("http://new"), "worker")
+    assert isinstance(again, Call)
+    assert (again.base_url, again.attempt) == ("http://new", call.attempt + 1)
+
+
+def test_without_a_simulated_server_its_calls_fail_and_say_why() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(ListModels("l", "sim"), 0.0)
+    (send,) = dispatcher.sim_gone("no port")
+    assert send.message == ModelsListed("l", "sim", error="no port")
+
+
+def test_without_workers_everything_that_waits_fails() -> None:
+    dispatcher = make(workers=0)
+    dispatcher.from_ui(ask("r"), 0.0)
+    dispatcher.from_store(Accepted("r"), 0.0)
+    (failed, _) = dispatcher.workers_gone("no workers")
+    assert isinstance(failed.message, Failed)
+
+
+def test_text_is_checkpointed_every_two_kilobytes_or_every_second() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "r")
+    assert not sent(
+        dispatcher.from_worker(0, Delta("r", call.attempt, 0, "a" * 2047), 0.1), "store"
+    )
+    (checkpoint,) = sent(dispatcher.from_worker(0, Delta("r", call.attempt, 1, "b"), 0.2), "store")
+    assert isinstance(checkpoint, Checkpoint)
+    assert len(checkpoint.text) == 2048
+    dispatcher.from_worker(0, Delta("r", call.attempt, 2, "c" * 200), 0.3)
+    assert dispatcher.tick(0.9) == []
+    assert len(sent(dispatcher.tick(1.3), "store")) == 1
+
+
+def test_models_are_listed_by_a_worker_and_again_by_another_when_it_dies() -> None:
+    dispatcher = make(workers=2)
+    (listing,) = sent(dispatcher.from_ui(ListModels("l", "ollama"), 0.0), "worker")
+    assert isinstance(listing, ListModels)
+    (again,) = sent(dispatcher.worker_down(0), "worker")
+    assert isinstance(again, ListModels)
+    listed = ModelsListed("l", "ollama", ("m",), attempt=again.attempt)
+    assert sent(dispatcher.from_worker(1, listed, 0.0), "ui") == [listed]
+    assert dispatcher.idle
+
+
+WORKERS = 3
+CREDIT = 2
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Questions, acceptances, answers, deaths and cancels in any order, against a model of the world.
+
+    The model plays the store and the workers by their rules, and checks what the dispatcher says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dispatcher = Dispatcher(credit=CREDIT, max_in_flight=30)
+        self.now = 0.0
+        self.asked = 0
+        self.terminals: dict[str, list[str]] = defaultdict(list)
+        self.held: dict[int, dict[str, Call]] = {}
+        self.sending: set[tuple[str, int]] = set()
+        self.maybe_paid: dict[str, int] = {}
+        self.seq: dict[tuple[str, int], int] = {}
+        self.store_has: list[Message] = []
+        self.store_up = False
+        self.store_gone = False
+        self.finished_at_store: list[str] = []
+
+    @initialize()
+    def begin(self) -> None:
+        self.store_comes()
+        self.worker_comes(0)
+
+    def obey(self, sends: list[Send]) -> None:
+        for send in sends:
+            message = send.message
+            match send.to:
+                case "ui" if isinstance(message, TERMINALS):
+                    self.terminals[message.request_id].append(type(message).__name__)
+                case "worker" if isinstance(message, Call):
+                    assert send.slot in self.held, "a call for a worker that is dead"
+                    assert message.request_id not in self.maybe_paid, "sent what may be paid for"
+                    self.held[send.slot][message.request_id] = message
+                case "store":
+                    assert self.store_up, "a message for a store that is dead"
+                    self.store_has.append(message)
+                case _:
+                    pass
+
+    @rule(content=st.sampled_from("ab"))
+    def question(self, content: str) -> None:
+        self.asked += 1
+        self.terminals[f"r{self.asked}"] = []
+        self.obey(self.dispatcher.from_ui(ask(f"r{self.asked}", content), self.now))
+
+    @precondition(lambda self: self.store_up and self.store_has)
+    @rule(hit=st.booleans(), share=st.booleans())
+    def store_handles_one(self, *, hit: bool, share: bool) -> None:
+        message = self.store_has.pop(0)
+        match message:
+            case Ask(request_id=request_id, content=content):
+                found = Hit(Completion("cached"), 1.0) if hit and share else None
+                accepted = Accepted(request_id, f"key-{content}" if share else "", found)
+                self.obey(self.dispatcher.from_store(accepted, self.now))
+                if found:
+                    self.obey(self.dispatcher.from_store(Saved(request_id), self.now))
+            case Answered() | Failed() | Cancelled() | Interrupted():
+                self.finished_at_store.append(message.request_id)
+                self.obey(self.dispatcher.from_store(Saved(message.request_id), self.now))
+            case _:
+                pass
+
+    @precondition(lambda self: self.store_up)
+    @rule()
+    def store_dies(self) -> None:
+        self.store_up = False
+        self.store_has.clear()
+        self.dispatcher.store_down()
+
+    @precondition(lambda self: not self.store_up and not self.store_gone)
+    @rule()
+    def store_comes(self) -> None:
+        self.store_up = True
+        self.obey(self.dispatcher.store_up())
+
+    @precondition(lambda self: not self.store_up and not self.store_gone and self.asked > 5)
+    @rule()
+    def store_stays_away(self) -> None:
+        self.store_gone = True
+        self.obey(self.dispatcher.store_gone("gone", self.now))
+
+    @rule(slot=st.integers(0, WORKERS - 1))
+    def worker_comes(self, slot: int) -> None:
+        if slot not in self.held:
+            self.held[slot] = {}
+            self.obey(self.dispatcher.worker_up(slot))
+
+    @rule(slot=st.integers(0, WORKERS - 1))
+    def worker_dies(self, slot: int) -> None:
+        if slot in self.held:
+            del self.held[slot]
+            self.obey(self.dispatcher.worker_down(slot))
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(data=st.data(), what=st.sampled_from(["send", "delta", "answer", "fail", "cancelled"]))
+    def worker_says(self, data: st.DataObject, what: str) -> None:
+        slot = data.draw(st.sampled_from([slot for slot, calls in self.held.items() if calls]))
+        call = data.draw(st.sampled_from(list(self.held[slot].values())))
+        key = (call.request_id, call.attempt)
+        if what == "send" or key not in self.sending:
+            self.sending.add(key)
+            self.maybe_paid[call.request_id] = call.attempt
+            self.say(slot, Sending(*key))
+            return
+        if what == "delta":
+            self.seq[key] = self.seq.get(key, -1) + 1
+            self.say(slot, Delta(*key, self.seq[key], "x"))
+            return
+        del self.held[slot][call.request_id]
+        match what:
+            case "answer":
+                self.say(slot, Answered(*key, Completion("x")))
+            case "fail":
+                self.say(slot, Failed(*key, "server_error", "no"))
+            case _:
+                self.say(slot, Cancelled(*key, "x"))
+
+    def say(self, slot: int, message: FromWorker) -> None:
+        self.obey(self.dispatcher.from_worker(slot, message, self.now))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        number = data.draw(st.integers(1, self.asked))
+        self.obey(self.dispatcher.from_ui(Cancel(f"r{number}"), self.now))
+
+    @rule(seconds=st.floats(0.0, 2.0))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.obey(self.dispatcher.tick(self.now))
+
+    @invariant()
+    def no_request_ends_twice(self) -> None:
+        for request_id, kinds in self.terminals.items():
+            assert len(kinds) <= 1, f"{request_id} ended as {kinds}"
+
+    @invariant()
+    def credit_is_never_exceeded(self) -> None:
+        for slot, calls in self.held.items():
+            assert len(calls) <= CREDIT, f"worker {slot} holds {len(calls)}"
+
+    def teardown(self) -> None:
+        """In the end, with everything alive and answering, every request has ended exactly once."""
+        if not self.store_up and not self.store_gone:
+            self.store_comes()
+        self.worker_comes(0)
+        for _ in range(20 * (self.asked + 1)):
+            while self.store_up and self.store_has:
+                self.store_handles_one(hit=False, share=False)
+            for slot, calls in self.held.items():
+                for call in list(calls.values()):
+                    del calls[call.request_id]
+                    self.say(slot, Answered(call.request_id, call.attempt, Completion("x")))
+        for request_id, kinds in self.terminals.items():
+            assert len(kinds) == 1, f"{request_id} ended as {kinds}"
+        assert self.dispatcher.idle
+
+
+AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+
+
+TestAnyOrder = AnyOrder.TestCase
+
+
+@pytest.mark.parametrize("sent_before", [False, True])
+def test_a_job_whose_cancel_is_under_way_ends_as_cancelled_when_its_worker_dies(
+    *, sent_before: bool
+) -> None:
+    dispatcher = make(workers=2)
+    call = accepted_call(dispatcher, "r")
+    if sent_before:
+        dispatcher.from_worker(0, Sending("r", call.attempt), 0.0)
+    dispatcher.from_ui(Cancel("r"), 0.0)
+    sends = dispatcher.worker_down(0)
+    assert [type(m) for m in sent(sends, "ui")] == [Cancelled]
+    assert sent(sends, "worker") == []
