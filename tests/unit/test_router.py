@@ -1,0 +1,149 @@
+"""How messages reach their processes, with children that only remember what they were sent."""
+
+from typing import Any
+
+import pytest
+
+from chatbot.messages import (
+    Answered,
+    Call,
+    Completion,
+    Delta,
+    Message,
+    Notice,
+    ProcessRole,
+    Report,
+    Target,
+)
+from chatbot.supervisor.router import Router
+from chatbot.tracing import span_id_of, trace_id_of
+
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
+
+
+class Box:
+    """An outbox that refuses offers while it is full."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.sent: list[Any] = []
+
+    def offer(self, message: Message) -> bool:
+        if not self.full:
+            self.sent.append(message)
+        return not self.full
+
+    def post(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+class FakeChild:
+    """As much of a running child as the router looks at."""
+
+    def __init__(self) -> None:
+        self.outbox = Box()
+
+
+Children = dict[tuple[ProcessRole, int], Any]
+
+
+@pytest.fixture
+def children() -> Children:
+    return {("ui", 0): FakeChild(), ("worker", 0): FakeChild(), ("store", 0): FakeChild()}
+
+
+@pytest.fixture
+def router(children: Children) -> Router:
+    return Router(children)
+
+
+def delta(seq: int, text: str, *, reasoning: bool = False) -> Delta:
+    return Delta("r", 1, seq, text, reasoning)
+
+
+def report() -> Report:
+    return Report("ui", 0, 1, b"\x90")
+
+
+def test_deltas_for_a_ui_that_reads_too_slowly_are_joined(
+    router: Router, children: Children
+) -> None:
+    box = children["ui", 0].outbox
+    router.deliver("ui", 0, delta(0, "a"))
+    box.full = True
+    for seq, text in enumerate("bcd", 1):
+        router.deliver("ui", 0, delta(seq, text))
+    box.full = False
+    router.show_held()
+    assert box.sent == [delta(0, "a"), delta(3, "bcd")]
+
+
+def test_what_is_held_goes_out_before_the_end_of_its_turn(
+    router: Router, children: Children
+) -> None:
+    box = children["ui", 0].outbox
+    box.full = True
+    router.deliver("ui", 0, delta(0, "held"))
+    end = Answered("r", 1, Completion("held"))
+    router.deliver("ui", 0, end)
+    assert box.sent == [delta(0, "held"), end]
+
+
+def test_thinking_and_answer_are_not_joined(router: Router, children: Children) -> None:
+    box = children["ui", 0].outbox
+    box.full = True
+    router.deliver("ui", 0, delta(0, "hm", reasoning=True))
+    router.deliver("ui", 0, delta(1, "yes"))
+    box.full = False
+    router.show_held()
+    assert box.sent == [delta(0, "hm", reasoning=True), delta(1, "yes")]
+
+
+def test_held_text_does_not_grow_beyond_a_frame(router: Router, children: Children) -> None:
+    box = children["ui", 0].outbox
+    box.full = True
+    for seq in range(6):
+        router.deliver("ui", 0, delta(seq, "x" * 600_000))
+    assert all(len(held.text) < 2_000_000 for held in box.sent)
+    assert sum(len(held.text) for held in box.sent) >= 2_400_000
+
+
+def test_a_call_carries_the_hop_that_brought_it(router: Router, children: Children) -> None:
+    router.deliver("worker", 0, Call("r", 1, "s", Target("sim", "m"), (), traceparent=TRACE))
+    (call,) = children["worker", 0].outbox.sent
+    assert trace_id_of(call.traceparent) == "a" * 32
+    assert span_id_of(call.traceparent) != "b" * 16
+    assert call.queued_ns > 0
+
+
+def test_without_a_trace_there_is_no_hop(router: Router, children: Children) -> None:
+    router.deliver("worker", 0, Call("r", 1, "s", Target("sim", "m"), ()))
+    (call,) = children["worker", 0].outbox.sent
+    assert call.traceparent == ""
+
+
+def test_what_is_sent_to_a_ui_that_is_gone_is_dropped(router: Router, children: Children) -> None:
+    del children["ui", 0]
+    router.deliver("ui", 0, Notice("nobody there"))
+    router.show_held()
+
+
+def test_the_first_reports_wait_for_telemetry_and_come_in_order(
+    router: Router, children: Children
+) -> None:
+    first, second = report(), Report("store", 0, 2, b"\x90")
+    assert router.report(first)
+    assert router.report(second)
+    children["telemetry", 0] = FakeChild()
+    router.telemetry_started()
+    assert children["telemetry", 0].outbox.sent == [first, second]
+
+
+def test_reports_that_wait_for_telemetry_are_bounded(router: Router) -> None:
+    taken = sum(router.report(report()) for _ in range(5000))
+    assert taken == 1024
+
+
+def test_without_telemetry_reports_are_taken_and_forgotten(router: Router) -> None:
+    router.telemetry_gone()
+    assert all(router.report(report()) for _ in range(5000))
