@@ -83,12 +83,6 @@ class Stdin:
         self._fd = os.dup(0) if _is_open(0) else None
         self._handed_over: Any = None
 
-    def close(self) -> None:
-        """Give up this process's copy, once the child has been started."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
     def adopt(self) -> None:
         """Make it this process's standard input: descriptor 0 and `sys.stdin`."""
         if self._handed_over is None:
@@ -138,6 +132,8 @@ class TerminalModes:
         before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with contextlib.suppress(termios.error):  # the terminal itself may be gone by now
             termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+            if os.isatty(2):
+                os.write(2, b"\x1b[?2004l")  # bracketed paste, which line editors switch on
         signal.signal(signal.SIGTTOU, before)
 
 

@@ -246,8 +246,10 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
     if arguments.ollama_model is not None:
         name = normalise_ollama_model(arguments.ollama_model)
         backends["ollama"] = msgspec.structs.replace(backends["ollama"], model=name)
+    resumes = bool(arguments.session_id or arguments.resume_latest) and arguments.backend is None
     model = arguments.model or backends[backend].model
-    if backend == "ollama":
+    for_another = resumes and arguments.model is not None  # for the session's own backend
+    if backend == "ollama" and not for_another:
         model = normalise_ollama_model(model)
     options: Options = {key: _storable(key, value) for key, value in file.options.items()}
     options.update({key: parse_option_value(value, key) for key, value in arguments.options})
@@ -257,15 +259,15 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
         if not 1 <= workers <= 64:
             raise UsageError(f"workers: {workers} is not allowed, give a number from 1 to 64")
         supervisor = msgspec.structs.replace(supervisor, workers=workers)
-    resumes = bool(arguments.session_id or arguments.resume_latest)
-    asks_it = arguments.mode == "oneshot" and not (resumes and arguments.backend is None)
+    asks_it = arguments.mode == "oneshot" and not resumes
     if (asks_it or (arguments.mode == "models" and arguments.backend)) and (
         reason := backends[backend].missing_key
     ):
         raise UsageError(reason)
     system = file.system if arguments.system is None else arguments.system
     default_models: dict[BackendName, str] = {b.name: b.model for b in backends.values()}
-    default_models[backend] = model
+    if not for_another:
+        default_models[backend] = model
     return Settings(
         supervisor=supervisor,
         ui=UiSettings(

@@ -1,0 +1,232 @@
+"""The command line: argv → Settings → a program; its return value is the exit code.
+
+`--help` and `--version` import nothing but this file and argparse, and start no process.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from chatbot.version import __version__
+
+if TYPE_CHECKING:
+    from chatbot.settings import Arguments, Settings
+
+BACKENDS = ("ollama", "anthropic", "grok", "openai", "sim")
+PROGRAMS = ("simulate", "sim-server", "sessions", "models", "trace")
+
+_EXAMPLES = """\
+examples:
+  chatbot                                    chat with Ollama
+  chatbot --backend sim                      chat with the built-in simulated server
+  chatbot --backend anthropic "Why is the sky blue?"
+  git diff | chatbot "Write a commit message for this"
+  chatbot --continue                         go on with the latest session
+  chatbot models --backend openai            list the models of a backend
+  chatbot sim-server --port 8080             the simulated LLM server alone
+
+exit status: 0 fine, 1 a turn failed, 2 usage or configuration, 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program that the command line asks for."""
+    _open_standard_streams()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        program = arguments[0] if arguments and arguments[0] in PROGRAMS else "chat"
+        if program == "sim-server":
+            return _sim_server(arguments[1:])
+        if program in ("simulate", "sessions", "trace"):
+            return _refuse(f"{program!r} is not a part of version {__version__}")
+        return _chat(arguments[program == "models" :], models=program == "models")
+    except KeyboardInterrupt:
+        return 130
+
+
+def _open_standard_streams() -> None:
+    """Open what was closed when the program was started (`>&-`): else the first pipe between two
+    processes would get the number of stdout, and take what is printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            mode = "w" if number else "r"
+            opened = os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+            os.set_inheritable(opened, True)  # noqa: FBT003 - it takes no keywords
+            setattr(sys, name, open(opened, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - to the end
+
+
+def chat_parser(*, models: bool = False) -> argparse.ArgumentParser:
+    """Return the parser for the chat, or for `models`."""
+    parser = _Parser(
+        prog="chatbot models" if models else "chatbot",
+        description="List the models of one or every configured backend."
+        if models
+        else "Chat with an LLM in the terminal. With a PROMPT: one answer on stdout, then exit.",
+        epilog=None if models else _EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--backend", choices=BACKENDS, help="whom to ask (default: ollama)")
+    add("--json", action="store_true", help="one JSON object per line on stdout")
+    add("--plain", action="store_true", help="no colour, no markdown")
+    add("--debug", action="store_true", help="verbose log")
+    add("--workers", type=int, metavar="N", help="processes that make LLM calls (default: 2)")
+    add("--db", metavar="PATH", help="the database (default: chatbot.db)")
+    add("--log-dir", metavar="DIR", help="where logs and traces go (default: logs)")
+    add("--config", metavar="FILE", help="the configuration file (also CHATBOT_CONFIG)")
+    if models:
+        return parser
+    add("prompt", nargs="*", metavar="PROMPT", help="what to ask; - takes it from stdin")
+    add("-m", "--model", help="the model, for any backend")
+    add("--ollama-model", metavar="NAME[:VERSION]", help="Ollama's model (default: llama3:latest)")
+    add("-s", "--system", metavar="TEXT", help="the system prompt")
+    add(
+        "-o",
+        "--option",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("KEY", "VALUE"),
+        help="temperature, max_tokens, top_p, seed and so on",
+    )
+    add("--session-id", default="", metavar="ID", help="go on with this session")
+    add(
+        "-c",
+        "--continue",
+        dest="resume_latest",
+        action="store_true",
+        help="go on with the latest session",
+    )
+    add("--no-cache", action="store_true", help="neither look up nor save answers in the cache")
+    add("--refresh", action="store_true", help="ask anew and replace the cached answer")
+    add("--version", action="version", version=f"chatbot {__version__}")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line."""
+        self.exit(2, f"{self.prog}: {message} (--help shows how)\n")
+
+
+def _chat(argv: list[str], *, models: bool) -> int:
+    # What follows `--` is kept out of parse_intermixed_args, which reads options there too.
+    cut = argv.index("--") if "--" in argv and not models else len(argv)
+    options = chat_parser(models=models).parse_intermixed_args(argv[:cut])
+    if not models:
+        options.prompt += argv[cut + 1 :]
+    from chatbot.errors import ChatbotError
+
+    try:
+        settings = _settings(options, models=models)
+    except ChatbotError as error:
+        return _refuse(str(error))
+    return _run(settings)
+
+
+def _settings(options: argparse.Namespace, *, models: bool) -> "Settings":
+    from chatbot.settings import Arguments, UiMode, load
+
+    config = _read_config(options.config)
+    if models:
+        return load(_arguments(Arguments, options, mode="models"), os.environ, config)
+    prompt = " ".join(_text(word) for word in options.prompt)
+    stdin_is_terminal = sys.stdin is not None and sys.stdin.isatty()
+    mode: UiMode = "oneshot" if options.prompt else "chat" if stdin_is_terminal else "script"
+    arguments = _arguments(
+        Arguments,
+        options,
+        mode=mode,
+        prompt="" if prompt == "-" else prompt,
+        prompt_from_stdin=prompt == "-" or (mode == "oneshot" and not stdin_is_terminal),
+        options=tuple((_text(key), _text(value)) for key, value in options.option),
+        model=_text(options.model),
+        ollama_model=_text(options.ollama_model),
+        system=_text(options.system),
+        session_id=_text(options.session_id),
+        resume_latest=options.resume_latest,
+        no_cache=options.no_cache,
+        refresh=options.refresh,
+    )
+    return load(arguments, os.environ, config)
+
+
+def _arguments(kind: "type[Arguments]", parsed: argparse.Namespace, **more: object) -> "Arguments":
+    common = ("backend", "json", "plain", "debug", "workers", "db", "log_dir")
+    return kind(**{name: getattr(parsed, name) for name in common}, **more)  # type: ignore[arg-type] # argparse has no types
+
+
+def _text(argument: Any) -> Any:
+    """Return an argument as text that can be sent: bytes that are no text arrive as surrogates."""
+    return argument and argument.encode("utf-8", "replace").decode("utf-8")
+
+
+def _read_config(path: str | None) -> str:
+    """Return the text of the configuration file; a missing one matters only when it was named."""
+    from chatbot.errors import UsageError
+
+    named = path or os.environ.get("CHATBOT_CONFIG") or ""
+    if not named:
+        import platformdirs
+
+        named = str(platformdirs.user_config_path("chatbot") / "config.toml")
+        if not os.path.exists(named):
+            return ""
+    try:
+        with open(named, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the configuration file {named}: {error}") from error
+
+
+def _run(settings: "Settings") -> int:
+    from chatbot.errors import ChatbotError
+    from chatbot.supervisor import process
+
+    try:
+        return process.run(settings)
+    except ChatbotError as error:
+        return _refuse(str(error))
+    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for the user
+        _refuse(f"internal error: {type(error).__name__}: {error} (please report it)")
+        return 1
+
+
+def _sim_server(argv: list[str]) -> int:
+    parser = _Parser(prog="chatbot sim-server", description="The simulated LLM server, alone.")
+    add = parser.add_argument
+    add("--port", type=int, default=8080, help="where to listen on 127.0.0.1 (default: 8080)")
+    add("--first-token", type=float, default=0.05, metavar="S", help="seconds to the first token")
+    add("--inter-chunk", type=float, default=0.01, metavar="S", help="seconds between chunks")
+    add("--chunks", type=int, default=32, metavar="N", help="chunks in an answer")
+    add("--seed", type=int, default=0, metavar="N", help="another seed, other answers")
+    options = parser.parse_args(argv)
+    if not 0 <= options.port <= 65535:
+        parser.error("argument --port: give a number from 0 to 65535")
+    if options.first_token < 0 or options.inter_chunk < 0 or options.chunks < 1:
+        parser.error("times cannot be negative, and an answer has at least one chunk")
+    from chatbot.errors import ChatbotError
+    from chatbot.settings import SimServerSettings
+    from chatbot.simserver.process import run_alone
+
+    settings = SimServerSettings(
+        port=options.port,
+        first_token_s=options.first_token,
+        inter_chunk_s=options.inter_chunk,
+        chunks=options.chunks,
+        seed=options.seed,
+    )
+    try:
+        return run_alone(settings)
+    except ChatbotError as error:
+        return _refuse(str(error))
+
+
+def _refuse(line: str) -> int:
+    sys.stderr.write(f"chatbot: {line}\n")
+    return 2

@@ -1,0 +1,7 @@
+"""The terminal: what a person types goes out as messages, what comes back goes on the screen.
+
+Reading order: `process` (the modes, the lines) · `exchange` (the turn, and all else that is said to and
+heard from the other processes) · `conversation` (what the chat knows; pure) · `commands` (lines that
+begin with a slash; pure) · `view` (the one place that writes to the terminal) · `sanitize` (pure) ·
+`terminal` (lines in, and Ctrl-C).
+"""

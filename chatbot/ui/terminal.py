@@ -1,0 +1,158 @@
+"""Lines in, and Ctrl-C: what the person does at the keyboard.
+
+Ctrl-C belongs to this process; the supervisor passes on one that reached only itself. At the prompt
+it ends the reading of the line at once, elsewhere it becomes an `Interrupt` in the inbox, so that
+the work loop meets it in its own order.
+"""
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+
+from chatbot.errors import ChatbotError, UsageError
+from chatbot.mailbox import Inbox
+from chatbot.messages import Interrupt, Stop, UiInbox
+from chatbot.ui.view import Notices
+
+_AGAIN_S = 2.0
+_ECHO_WITHIN_S = 2.0
+
+
+class Stopped(ChatbotError):
+    """Raised at the prompt when the program is to end."""
+
+
+class Pressed(Interrupt, frozen=True):
+    """Ctrl-C, as this process had it itself."""
+
+
+class Keys:
+    """Tells one Ctrl-C from two. Pure.
+
+    The terminal sends Ctrl-C to this process and to the supervisor, who passes it on, perhaps much
+    later on a busy machine: what is passed on shortly after we had one ourselves is the same key.
+    """
+
+    def __init__(self) -> None:
+        self._own: list[float] = []
+
+    def pressed(self, now: float) -> None:
+        """This process was interrupted."""
+        self._own.append(now)
+
+    def is_echo(self, now: float) -> bool:
+        """Whether what the supervisor passes on now was counted already."""
+        self._own = [then for then in self._own if now - then < _ECHO_WITHIN_S]
+        if self._own:
+            del self._own[0]
+            return True
+        return False
+
+
+class Terminal:
+    """The keyboard, as lines and interrupts."""
+
+    def __init__(self, inbox: Inbox[UiInbox], notices: Notices) -> None:
+        self._inbox = inbox
+        self._notices = notices
+        self._at_prompt = False
+        self._stopped = False
+        self._keys = Keys()
+        self._last_interrupt = float("-inf")
+        self._line_before = ""
+        self._edits = sys.stdin.isatty() and sys.stdout.isatty()
+        if self._edits:
+            with contextlib.suppress(ImportError):  # not on Windows, whose console edits itself
+                import readline
+
+                self._readline = readline
+        inbox.on_arrival = self._on_arrival
+        signal.signal(signal.SIGINT, self._on_sigint)
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    def read_line(self, prompt: str) -> str | None:
+        """Return the next line, or None at the end of the input.
+
+        Raises KeyboardInterrupt when Ctrl-C was pressed, Stopped when the program is to end, and
+        UsageError when the input cannot be read.
+        """
+        if not self._edits:
+            self._notices.prompt(prompt)
+        try:
+            self._at_prompt = True
+            if self._stopped:
+                raise Stopped("stopped")
+            if self._edits:
+                return input(prompt)
+            line = sys.stdin.readline()
+        except EOFError:
+            return None
+        except OSError as error:
+            if self._edits:  # the terminal has hung up
+                return None
+            raise _unreadable(error) from error
+        finally:
+            self._at_prompt = False
+        return line if line else None
+
+    def read_all(self) -> str:
+        """Return all of the standard input. Raises like `read_line`."""
+        try:
+            self._at_prompt = True
+            if self._stopped:
+                raise Stopped("stopped")
+            return sys.stdin.read()
+        except OSError as error:
+            raise _unreadable(error) from error
+        finally:
+            self._at_prompt = False
+
+    def is_echo(self, interrupt: Interrupt) -> bool:
+        """Whether this interrupt only repeats one that this process had itself."""
+        return not isinstance(interrupt, Pressed) and self._keys.is_echo(time.monotonic())
+
+    def leaves_on_interrupt(self) -> bool:
+        """Whether this Ctrl-C at the prompt means leaving: the second one in two seconds, on an
+        empty line. The first one says so."""
+        now = time.monotonic()
+        again = now - self._last_interrupt < _AGAIN_S
+        self._last_interrupt = float("-inf") if self._line_before else now
+        self._notices.prompt("\n")
+        if self._line_before or again:
+            return again and not self._line_before
+        self._notices.say("(Ctrl-C again, or Ctrl-D, leaves)")
+        return False
+
+    def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self._at_prompt and self._stopped:
+            raise Stopped("stopped")
+        self._keys.pressed(time.monotonic())
+        if not self._at_prompt:
+            self._inbox.post(Pressed())
+            return
+        self._line_before = self._readline.get_line_buffer() if hasattr(self, "_readline") else ""
+        raise KeyboardInterrupt
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stopped = True
+        if self._at_prompt:
+            raise Stopped("stopped")
+        self._inbox.post(Stop())
+
+    def _on_arrival(self, batch: list[UiInbox]) -> None:
+        """In the reader's thread: a Stop must reach a main thread that stands in a read."""
+        if any(isinstance(message, Stop) for message in batch):
+            self._stopped = True
+            if self._at_prompt and hasattr(signal, "pthread_kill"):
+                main_thread = threading.main_thread().ident
+                if main_thread is not None:
+                    signal.pthread_kill(main_thread, signal.SIGINT)
+
+
+def _unreadable(error: OSError) -> UsageError:
+    return UsageError(f"cannot read the standard input: {error.strerror or error}")

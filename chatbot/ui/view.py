@@ -1,0 +1,265 @@
+"""The one place that writes to the terminal: answers to stdout, all else to stderr.
+
+Two views of the same turn: text for a person, and one JSON object per line for a program. Whatever
+goes to a terminal is sanitized; what goes into a pipe or a file is the text as it came.
+"""
+
+import errno
+import time
+from typing import Protocol, TextIO
+
+import msgspec
+
+from chatbot.errors import ChatbotError
+from chatbot.messages import (
+    Answered,
+    Cancelled,
+    Failed,
+    Interrupted,
+    ModelsListed,
+    StoredMessage,
+    Target,
+    Terminal,
+)
+from chatbot.ui.sanitize import one_line, sanitize
+
+_encode = msgspec.json.Encoder().encode
+
+
+class View(Protocol):
+    """What a turn looks like while it happens.
+
+    Raises BrokenPipeError when nobody reads any more, ChatbotError when stdout cannot be written.
+    """
+
+    def begin(self, request_id: str, session_id: str, target: Target) -> None: ...
+    def delta(self, request_id: str, text: str, *, reasoning: bool) -> None: ...
+    def end(self, terminal: Terminal, streamed: str) -> None: ...
+    def leave(self) -> None: ...
+    def aside(self, text: str) -> None: ...
+    def models(self, listed: ModelsListed) -> None: ...
+
+
+class Notices:
+    """Lines for the person, on stderr; each is one line whatever it contains."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._gone = False
+
+    def say(self, text: str) -> None:
+        """Write one line."""
+        self._write(one_line(text) + "\n")
+
+    def block(self, text: str) -> None:
+        """Write several lines."""
+        self._write(sanitize(text) + "\n")
+
+    def prompt(self, text: str) -> None:
+        """Write something that is to stay on its line."""
+        self._write(sanitize(text))
+
+    def history(self, messages: tuple[StoredMessage, ...]) -> None:
+        """Show what was said before."""
+        for message in messages:
+            name = "You" if message.role == "user" else "Bot"
+            mark = "" if message.status == "complete" else f" [{message.status}]"
+            self.block(f"{name}: {message.content}{mark}")
+
+    def _write(self, text: str) -> None:
+        if self._gone:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # a stderr that is gone must not end a chat that is not
+            self._gone = True
+
+
+class Output:
+    """stdout: made safe where it is a terminal, as it came where it is not."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.is_terminal = stream.isatty()
+
+    def write(self, text: str) -> None:
+        """Write and flush. Raises BrokenPipeError when nobody reads, ChatbotError for the rest."""
+        try:
+            self._stream.write(sanitize(text) if self.is_terminal else text)
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # what a broken pipe is on Windows
+                raise BrokenPipeError from error
+            raise ChatbotError(f"cannot write to stdout: {error.strerror or error}") from error
+
+
+class TextView:
+    """Answers as text. `chatting` puts `Bot: ` before each, for a person who sees both sides;
+    `listing` makes lists of models what goes to stdout, rather than a notice beside the answers."""
+
+    def __init__(
+        self, stdout: TextIO, notices: Notices, *, chatting: bool = False, listing: bool = False
+    ) -> None:
+        self._out = Output(stdout)
+        self._notices = notices
+        self._chatting = chatting
+        self._listing = listing
+        self._at_line_start = True
+        self._thinking = False
+        self._waiting = False  # behind `Bot: `, for the first piece
+
+    def begin(self, request_id: str, session_id: str, target: Target) -> None:
+        """A turn begins."""
+        del request_id, session_id, target
+        self._at_line_start = True
+        self._thinking = False
+        self._waiting = self._chatting
+        if self._chatting:
+            self._notices.prompt("Bot: ")
+
+    def delta(self, request_id: str, text: str, *, reasoning: bool) -> None:
+        """A piece of the answer, or of the thinking before it, which goes to stderr."""
+        del request_id
+        if reasoning:
+            self._thinking = True
+            self._waiting = False
+            self._notices.prompt(text)
+            return
+        self._end_thinking()
+        self._write(text)
+
+    def end(self, terminal: Terminal, streamed: str) -> None:
+        """The turn is over: the rest of the text, and a line about what was not as it should be."""
+        text = terminal.completion.text if isinstance(terminal, Answered) else terminal.text
+        thought = self._thinking
+        self._end_thinking()
+        if text.startswith(streamed):
+            self._write(text[len(streamed) :])
+        if not self._at_line_start:
+            self._write("\n")
+        elif self._chatting and not text and not thought:
+            self._notices.prompt("\n")
+        self._waiting = False
+        if line := describe(terminal):
+            self._notices.say(line)
+
+    def leave(self) -> None:
+        """The turn is left before its end."""
+        self._end_thinking()
+        if self._waiting:
+            self._waiting = False
+            self._notices.prompt("\n")
+        if not self._at_line_start:
+            self._write("\n")
+
+    def aside(self, text: str) -> None:
+        """A notice that may come in the middle of a turn: on a line of its own."""
+        if self._waiting or (self._out.is_terminal and not self._at_line_start):
+            self._notices.prompt("\n")
+        self._notices.say(text)
+        if self._waiting:
+            self._notices.prompt("Bot: ")
+
+    def models(self, listed: ModelsListed) -> None:
+        """The models of a backend, one per line."""
+        if listed.error:
+            self._notices.say(listed.error)
+        elif not listed.names:
+            self._notices.say(f"{listed.backend} has no models")
+        for name in listed.names:
+            if self._listing:
+                self._write(f"{listed.backend}\t{one_line(name)}\n")
+            else:
+                self._notices.say(name)
+
+    def _end_thinking(self) -> None:
+        if self._thinking:
+            self._thinking = False
+            self._notices.prompt("\n")
+
+    def _write(self, text: str) -> None:
+        if text:
+            self._waiting = False
+            self._out.write(text)
+            self._at_line_start = text.endswith("\n")
+
+
+class JsonView:
+    """Everything as JSON, one object per line, each with its `event` and the time in Unix seconds."""
+
+    def __init__(self, stdout: TextIO, notices: Notices) -> None:
+        self._out = Output(stdout)
+        self._notices = notices
+
+    def begin(self, request_id: str, session_id: str, target: Target) -> None:
+        """`asked`"""
+        self._event(
+            "asked",
+            request_id=request_id,
+            session_id=session_id,
+            backend=target.backend,
+            model=target.model,
+        )
+
+    def delta(self, request_id: str, text: str, *, reasoning: bool) -> None:
+        """`delta` or `reasoning`"""
+        self._event("reasoning" if reasoning else "delta", request_id=request_id, text=text)
+
+    def end(self, terminal: Terminal, streamed: str) -> None:
+        """`answered`, `failed`, `cancelled` or `interrupted`"""
+        del streamed
+        fields = msgspec.structs.asdict(terminal)
+        traceparent = fields.pop("traceparent")
+        fields.pop("attempt")
+        if isinstance(terminal, Answered):
+            completion = msgspec.structs.asdict(fields.pop("completion"))
+            fields |= completion
+            fields["cached"] = terminal.cached_age_s is not None
+        fields["trace_id"] = traceparent[3:35]
+        self._event(type(terminal).__name__.lower(), **fields)
+        if line := describe(terminal):
+            self._notices.say(line)
+
+    def leave(self) -> None:
+        """An event is always whole: there is nothing to be finished."""
+
+    def aside(self, text: str) -> None:
+        """A notice that may come in the middle of a turn."""
+        self._notices.say(text)
+
+    def models(self, listed: ModelsListed) -> None:
+        """`models`"""
+        self._event("models", backend=listed.backend, names=listed.names, error=listed.error)
+        if listed.error:
+            self._notices.say(listed.error)
+
+    def _event(self, name: str, **fields: object) -> None:
+        line = _encode({"event": name, "time": time.time(), **fields}).decode()
+        self._out.write(line + "\n")
+
+
+def describe(terminal: Terminal) -> str:
+    """Return the line to show about a turn's end; empty where the answer says it all."""
+    match terminal:
+        case Answered(cached_age_s=None):
+            return ""
+        case Answered(cached_age_s=age_s):
+            return f"(cached {age(age_s or 0.0)}; --refresh asks anew)"
+        case Failed(message=message):
+            return message
+        case Cancelled():
+            return "(stopped; what came is kept)" if terminal.text else "(stopped)"
+        case Interrupted(reason=reason):
+            return f"(interrupted: {reason})"
+
+
+def age(seconds: float) -> str:
+    """Return how long ago something was, in the largest unit that fits."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        count = int(seconds // size)
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"

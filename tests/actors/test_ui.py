@@ -1,0 +1,194 @@
+"""The terminal's room, run in this process: what the supervisor says to it, and in which order."""
+
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from chatbot.errors import ExitCode
+from chatbot.messages import (
+    Answered,
+    Ask,
+    Completion,
+    Delta,
+    FromAny,
+    FromUi,
+    Leaving,
+    Load,
+    Loaded,
+    Message,
+    Notice,
+    Session,
+    Stop,
+    StoredMessage,
+    Target,
+    UiInbox,
+)
+from chatbot.settings import UiMode, UiSettings
+from chatbot.tracing import Recorder
+from chatbot.ui import process
+from chatbot.ui.terminal import Stopped, Terminal
+from chatbot.ui.view import Notices
+from tests.fakes import Peer, eventually
+
+SESSION = Session("session_1_a", "title", 1.0, "sim", "sim-large")
+QUESTION = StoredMessage("user", "q", "complete", 0.0)
+PARTIAL = StoredMessage("assistant", "half", "interrupted", 0.0)
+WHOLE = StoredMessage("assistant", "half and half", "complete", 0.0)
+ANSWERED = Answered("req_before", 1, Completion("half and half"))
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """The room takes over signals of its process, which is ours."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def settings(mode: UiMode = "chat") -> UiSettings:
+    target = Target("ollama", "llama3:latest")
+    models = {"sim": "sim", "ollama": "llama3:latest"}
+    return UiSettings(
+        mode,
+        target,
+        models,  # type: ignore[arg-type] # names of backends
+        backend_is_explicit=True,
+        session_id="session_1_a",
+        restarted=True,
+    )
+
+
+class Supervisor(threading.Thread):
+    """Answers each `Load` and each `Ask` as it is told to, and keeps what was asked."""
+
+    def __init__(self, peer: Peer, on_load: Callable[[str], list[Message]]) -> None:
+        super().__init__(daemon=True)
+        self._peer = peer
+        self._on_load = on_load
+        self.asks: list[Ask] = []
+        self.late: list[Message] = []
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            message = self._peer.next((Load, Ask, Leaving), 20)
+            if isinstance(message, Load):
+                self._peer.send(*self._on_load(message.request_id))
+            elif isinstance(message, Ask):
+                self.asks.append(message)
+                answer = Answered(message.request_id, 1, Completion("next answer"))
+                self._peer.send(*self.late, answer)
+            else:
+                return
+
+
+def chat(
+    monkeypatch: pytest.MonkeyPatch,
+    on_load: Callable[[str], list[Message]],
+    typed: str = "next\n/quit\n",
+    late: tuple[Message, ...] = (),
+) -> Ask:
+    """Come back after a restart, say something, and leave; return the question that was sent."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    peer = Peer(UiInbox, FromUi | FromAny)
+    supervisor = Supervisor(peer, on_load)
+    supervisor.late += late
+    recorder = Recorder("ui", 0, lambda report: True)
+    assert process.main(settings(), peer.inbox, peer.outbox, recorder) == ExitCode.OK
+    supervisor.join(20)
+    (ask,) = supervisor.asks
+    return ask
+
+
+def test_after_a_restart_the_session_has_what_was_chosen_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = chat(monkeypatch, lambda request: [Loaded(request, SESSION, (QUESTION, WHOLE))])
+    assert (ask.session_id, ask.target) == ("session_1_a", Target("sim", "sim-large"))
+    assert [m.content for m in ask.history] == ["q", "half and half"]
+    out, err = capsys.readouterr()
+    assert out == "next answer\n"
+    assert "You: q\nBot: half and half\n" in err
+
+
+@pytest.mark.parametrize("known", [(QUESTION,), (QUESTION, PARTIAL)])
+@pytest.mark.parametrize("first", ["the answer", "the session"])
+def test_an_answer_that_ends_while_the_terminal_comes_back_is_shown_and_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    known: tuple[StoredMessage, ...],
+    first: str,
+) -> None:
+    def on_load(request: str) -> list[Message]:
+        loaded = Loaded(request, SESSION, known)
+        delta = Delta("req_before", 1, 7, " and")
+        return [delta, ANSWERED, loaded] if first == "the answer" else [loaded, delta, ANSWERED]
+
+    ask = chat(monkeypatch, on_load)
+    assert [m.content for m in ask.history] == ["q", "half and half"]
+    assert capsys.readouterr().out == "half and half\nnext answer\n"
+
+
+def test_an_answer_that_the_session_already_has_is_not_shown_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = chat(monkeypatch, lambda request: [ANSWERED, Loaded(request, SESSION, (QUESTION, WHOLE))])
+    assert [m.content for m in ask.history] == ["q", "half and half"]
+    assert capsys.readouterr().out == "next answer\n"
+
+
+def test_what_comes_behind_an_answer_in_one_batch_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = (Notice("one"), Notice("two"))
+
+    def on_load(request: str) -> list[Message]:
+        return [Loaded(request, SESSION, (QUESTION, WHOLE)), *late]
+
+    chat(monkeypatch, on_load, late=late)
+    assert capsys.readouterr().err.count("one\n") == 2
+
+
+def test_a_stop_reaches_a_terminal_that_stands_in_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(signal, "pthread_kill"):
+        pytest.skip("there the supervisor has to end the process")
+    read_end, write_end = os.pipe()
+    with open(read_end, encoding="utf-8") as stdin, open(write_end, "w", encoding="utf-8"):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        peer = Peer(UiInbox, FromUi | FromAny)
+        terminal = Terminal(peer.inbox, Notices(io.StringIO()))
+        peer.inbox.take(0)  # starts its reader
+
+        def stop() -> None:
+            assert eventually(lambda: terminal._at_prompt)
+            peer.send(Stop())
+
+        thread = threading.Thread(target=stop)
+        thread.start()
+        with pytest.raises(Stopped):
+            terminal.read_line("")
+        thread.join()
+
+
+def test_ctrl_c_at_the_prompt_ends_the_read_and_elsewhere_is_a_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Pressing(io.StringIO):
+        def readline(self, size: int | None = -1) -> str:  # type: ignore[override] # as TextIOBase has it
+            signal.raise_signal(signal.SIGINT)
+            return ""
+
+    monkeypatch.setattr(sys, "stdin", Pressing())
+    peer = Peer(UiInbox, FromUi | FromAny)
+    terminal = Terminal(peer.inbox, Notices(io.StringIO()))
+    with pytest.raises(KeyboardInterrupt):
+        terminal.read_line("")
+    signal.raise_signal(signal.SIGINT)
+    (message,) = peer.inbox.take(1)
+    assert not terminal.is_echo(message)

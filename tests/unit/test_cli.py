@@ -1,0 +1,245 @@
+"""The command line: what it means, what it refuses, and what it must not import."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatbot import cli
+from chatbot.settings import Settings, UiMode
+from chatbot.supervisor import process
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("msgspec", "multiprocessing", "asyncio", "httpx", "sqlite3", "opentelemetry")
+
+
+class Stdin(io.StringIO):
+    """Standard input; a terminal or a pipe."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+class CommandLine:
+    """Runs `main` up to the point where processes would be started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.settings: Settings | None = None
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        monkeypatch.setattr(process, "run", self._run)
+        for name in ("OLLAMA_HOST", "OPENAI_API_KEY", "OPENAI_BASE_URL", "CHATBOT_CONFIG"):
+            monkeypatch.delenv(name, raising=False)
+
+    def _run(self, settings: Settings) -> int:
+        self.settings = settings
+        return 0
+
+    def __call__(self, *argv: str, terminal: bool = True) -> Settings:
+        self._monkeypatch.setattr(sys, "stdin", Stdin(is_terminal=terminal))
+        assert cli.main(argv) == 0, self._capsys.readouterr().err
+        assert self.settings is not None
+        return self.settings
+
+    def refusal(self, *argv: str) -> str:
+        """Return the one line with which a command line is refused, before anything is started."""
+        self._monkeypatch.setattr(sys, "stdin", Stdin(is_terminal=True))
+        try:
+            code: object = cli.main(argv)
+        except SystemExit as left:
+            code = left.code
+        out, err = self._capsys.readouterr()
+        assert (code, out, self.settings) == (2, "", None)
+        assert err.endswith("\n")
+        assert len(err.splitlines()) == 1
+        return err
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> CommandLine:
+    command_line = CommandLine(monkeypatch, capsys)
+    empty = tmp_path / "config.toml"
+    empty.touch()
+    monkeypatch.setenv("CHATBOT_CONFIG", str(empty))
+    return command_line
+
+
+@pytest.mark.parametrize(
+    ("argv", "terminal", "mode"),
+    [
+        ([], True, "chat"),
+        ([], False, "script"),
+        (["hi"], True, "oneshot"),
+        (["hi"], False, "oneshot"),
+        (["-"], False, "oneshot"),
+        ([""], True, "oneshot"),
+        (["models"], True, "models"),
+        (["models"], False, "models"),
+    ],
+)
+def test_the_mode_follows_from_the_prompt_and_stdin(
+    run: CommandLine, argv: list[str], terminal: bool, mode: UiMode
+) -> None:
+    assert run(*argv, terminal=terminal).ui.mode == mode
+
+
+def test_the_words_of_a_prompt_are_joined_around_the_options(run: CommandLine) -> None:
+    settings = run("why", "--backend", "sim", "is it", "--json", "so?", "-o", "seed", "1")
+    assert settings.ui.prompt == "why is it so?"
+    assert (settings.ui.target.backend, settings.ui.json) == ("sim", True)
+    assert settings.ui.target.options == {"seed": 1}
+
+
+def test_a_prompt_may_begin_with_a_dash_after_two(run: CommandLine) -> None:
+    assert run("--backend", "sim", "--", "--json", "-c").ui.prompt == "--json -c"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_dash_alone_takes_all_of_stdin(run: CommandLine, terminal: bool) -> None:
+    ui = run("-", terminal=terminal).ui
+    assert (ui.prompt, ui.prompt_from_stdin) == ("", True)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_pipe_goes_before_the_prompt_and_a_terminal_is_not_read(
+    run: CommandLine, terminal: bool
+) -> None:
+    ui = run("hi", terminal=terminal).ui
+    assert (ui.prompt, ui.prompt_from_stdin) == ("hi", not terminal)
+
+
+def test_options_come_in_pairs_and_as_often_as_one_likes(run: CommandLine) -> None:
+    settings = run("-o", "temperature", "0.5", "--option", "seed", "-1", "-o", "stop", "end")
+    assert settings.ui.target.options == {"temperature": 0.5, "seed": -1, "stop": "end"}
+    assert "expected 2 arguments" in run_refusal(run, "-o", "seed")
+
+
+def run_refusal(run: CommandLine, *argv: str) -> str:
+    run.settings = None
+    return run.refusal(*argv)
+
+
+def test_every_option_arrives(run: CommandLine, tmp_path: Path) -> None:
+    config = tmp_path / "other.toml"
+    config.write_text("workers = 5\n")
+    settings = run(
+        *("--backend", "openai", "-m", "gpt", "-s", "be brief", "--session-id", "session_1_a"),
+        *("--refresh", "--plain", "--debug", "--db", "my.db", "--log-dir", "my-logs"),
+        *("--config", str(config), "--ollama-model", "phi", "-c"),
+    )
+    ui = settings.ui
+    assert (ui.target.backend, ui.target.model, ui.target.system) == ("openai", "gpt", "be brief")
+    assert (ui.session_id, ui.resume_latest, ui.cache, ui.plain) == (
+        *("session_1_a", True),
+        *("refresh", True),
+    )
+    assert (settings.store.path, settings.telemetry.log_dir) == ("my.db", "my-logs")
+    assert settings.supervisor.debug
+    assert settings.supervisor.workers == 5
+    assert ui.default_models["ollama"] == "phi:latest"
+    assert run("--no-cache").ui.cache == "off"
+
+
+def test_bytes_that_are_no_text_can_still_be_sent(run: CommandLine) -> None:
+    settings = run(
+        "\udcff", "-s", "\udcff", "-m", "\udcff", "-o", "stop", "\udcff", "--backend", "sim"
+    )
+    target = settings.ui.target
+    texts = (settings.ui.prompt, target.system, target.model, target.options["stop"])
+    assert texts == ("?", "?", "?", "?")
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--backend", "nobody"], "'ollama', 'anthropic', 'grok', 'openai', 'sim'"),
+        (["--workers", "two"], "--workers"),
+        (["--workers", "0"], "from 1 to 64"),
+        (["--bogus"], "--bogus"),
+        (["--back", "sim"], "--back"),
+        (["--ollama-model", "a b"], "'a b' is malformed"),
+        (["--backend", "openai", "hi"], "OPENAI_API_KEY"),
+        (["models", "--backend", "openai"], "OPENAI_API_KEY"),
+        (["models", "extra"], "extra"),
+        (["--config", "/nowhere/config.toml"], "/nowhere/config.toml"),
+        (["--config", "."], "cannot read the configuration file"),
+        (["sim-server", "--port", "65536"], "0 to 65535"),
+        (["sim-server", "--port", "http"], "--port"),
+        (["sim-server", "--chunks", "0"], "at least one chunk"),
+        (["sim-server", "--first-token", "-1"], "negative"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(run: CommandLine, argv: list[str], named: str) -> None:
+    assert named in run.refusal(*argv)
+
+
+def test_a_bad_file_and_a_bad_variable_are_told_too(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text("colour = 1\n")
+    assert "colour" in run.refusal("--config", str(bad))
+    bad.write_bytes(b"\xff\xfe")
+    assert str(bad) in run.refusal("--config", str(bad))
+    monkeypatch.setenv("OLLAMA_HOST", "http://")
+    assert "OLLAMA_HOST" in run.refusal("hi")
+
+
+def test_a_defect_is_one_line_and_not_a_traceback(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(settings: Settings) -> int:
+        raise RuntimeError("no good")
+
+    monkeypatch.setattr(process, "run", fail)
+    assert cli.main(["--backend", "sim", "hi"]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "chatbot: internal error: RuntimeError: no good (please report it)\n",
+    )
+
+
+def test_ctrl_c_while_starting_is_no_traceback(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(settings: Settings) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "run", interrupt)
+    assert cli.main(["--backend", "sim", "hi"]) == 130
+
+
+@pytest.mark.parametrize("name", cli.PROGRAMS)
+def test_the_name_of_a_program_is_not_a_prompt_unless_it_follows_two_dashes(
+    run: CommandLine, name: str
+) -> None:
+    assert run("--backend", "sim", "--", name).ui.prompt == name
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["--help"], ["--version"], ["models", "--help"], ["sim-server", "--help"]],
+    ids=" ".join,
+)
+def test_help_and_version_import_nothing_heavy(argv: list[str]) -> None:
+    """In a new interpreter: this one has imported everything."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from chatbot.cli import main\n"
+        f"try: main({argv!r})\n"
+        "except SystemExit as left: assert not left.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, timeout=30
+    )
+    assert done.stderr == "[]\n"
+    assert done.stdout.isascii()  # it can be printed whatever the encoding of the terminal

@@ -1,0 +1,276 @@
+"""What goes to stdout, what to stderr, and what happens when nobody reads it."""
+
+import errno
+import io
+import json
+from typing import Any
+
+import pytest
+
+from chatbot.errors import ChatbotError
+from chatbot.messages import (
+    Answered,
+    Cancelled,
+    Completion,
+    Failed,
+    Interrupted,
+    ModelsListed,
+    StoredMessage,
+    Target,
+    Terminal,
+)
+from chatbot.ui.view import JsonView, Notices, TextView, View, age
+
+TARGET = Target("sim", "sim")
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
+ESCAPE = "\x1b]0;owned\x07\x9b2J"
+
+
+class Screen(io.StringIO):
+    """A terminal that remembers what was written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Broken(io.StringIO):
+    """A stream whose every write fails."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def write(self, text: str) -> int:
+        raise OSError(self.number, "no good")
+
+
+class Streams:
+    """stdout and stderr of a view."""
+
+    def __init__(self) -> None:
+        self.stdout = io.StringIO()
+        self.stderr = io.StringIO()
+        self.notices = Notices(self.stderr)
+
+    @property
+    def out(self) -> str:
+        return self.stdout.getvalue()
+
+    @property
+    def err(self) -> str:
+        return self.stderr.getvalue()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def streams() -> Streams:
+    return Streams()
+
+
+def answered(text: str, cached_age_s: float | None = None) -> Answered:
+    completion = Completion(text, "sim", "stop", usage={"total_tokens": 3}, output_tokens=2)
+    return Answered("r", 1, completion, 5.0, 9.0, cached_age_s, traceparent=PARENT)
+
+
+def show(view: View, terminal: Terminal, *pieces: str) -> None:
+    view.begin("r", "session_1", TARGET)
+    for piece in pieces:
+        view.delta("r", piece, reasoning=False)
+    view.end(terminal, "".join(pieces))
+
+
+def test_an_answer_is_all_of_stdout_and_ends_its_line(streams: Streams) -> None:
+    show(TextView(streams.stdout, streams.notices), answered("one two"), "one", " two")
+    assert (streams.out, streams.err) == ("one two\n", "")
+
+
+def test_a_line_that_is_ended_is_not_ended_twice(streams: Streams) -> None:
+    show(TextView(streams.stdout, streams.notices), answered("one\n"), "one\n")
+    assert streams.out == "one\n"
+
+
+def test_what_was_not_streamed_is_shown_at_the_end(streams: Streams) -> None:
+    show(TextView(streams.stdout, streams.notices), answered("one two"), "one")
+    assert streams.out == "one two\n"
+
+
+def test_the_chat_marks_who_speaks_on_stderr(streams: Streams) -> None:
+    show(TextView(streams.stdout, streams.notices, chatting=True), answered("one"), "one")
+    assert (streams.out, streams.err) == ("one\n", "Bot: ")
+
+
+def test_an_empty_answer_still_ends_the_line_of_the_chat(streams: Streams) -> None:
+    show(TextView(streams.stdout, streams.notices, chatting=True), answered(""))
+    assert (streams.out, streams.err) == ("", "Bot: \n")
+
+
+def test_thinking_goes_to_stderr_on_lines_of_its_own(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices)
+    view.begin("r", "session_1", TARGET)
+    view.delta("r", "hm", reasoning=True)
+    view.delta("r", "mm", reasoning=True)
+    show(view, answered("one"), "one")
+    view.delta("r", "hm", reasoning=True)
+    view.end(answered(""), "")
+    assert streams.out == "one\n"
+    assert "hmmm" in streams.err
+    assert streams.err.endswith("hm\n")
+
+
+def test_a_turn_that_is_left_ends_its_line(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices, chatting=True)
+    view.begin("r", "session_1", TARGET)
+    view.delta("r", "half", reasoning=False)
+    view.leave()
+    assert streams.out == "half\n"
+
+
+def test_a_notice_in_a_turn_has_a_line_of_its_own(streams: Streams) -> None:
+    streams.stdout = Screen()
+    view = TextView(streams.stdout, streams.notices, chatting=True)
+    view.begin("r", "session_1", TARGET)
+    view.aside("early")
+    view.delta("r", "half", reasoning=False)
+    view.aside("in the middle")
+    view.end(answered("half"), "half")
+    view.aside("late")
+    assert streams.err == "Bot: \nearly\nBot: \nin the middle\nlate\n"
+    assert streams.out == "half\n"
+
+
+def test_a_notice_does_not_change_what_a_pipe_gets(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices)
+    view.begin("r", "session_1", TARGET)
+    view.delta("r", "half", reasoning=False)
+    view.aside("a notice")
+    view.end(answered("half"), "half")
+    assert (streams.out, streams.err) == ("half\n", "a notice\n")
+
+
+@pytest.mark.parametrize(
+    ("terminal", "out", "line"),
+    [
+        (answered("hi", 0.2), "hi\n", "(cached just now; --refresh asks anew)\n"),
+        (answered("hi", 7300.0), "hi\n", "(cached 2 hours ago; --refresh asks anew)\n"),
+        (Failed("r", 1, "auth", "set\nKEY"), "", "set KEY\n"),
+        (Failed("r", 1, "timeout", "silent", text="hal"), "hal\n", "silent\n"),
+        (Cancelled("r", 1, text="hal"), "hal\n", "(stopped; what came is kept)\n"),
+        (Cancelled("r", 1), "", "(stopped)\n"),
+        (Interrupted("r", 1, "it died", text="hal"), "hal\n", "(interrupted: it died)\n"),
+    ],
+)
+def test_what_was_not_as_it_should_be_is_one_line_on_stderr(
+    streams: Streams, terminal: Terminal, out: str, line: str
+) -> None:
+    show(TextView(streams.stdout, streams.notices), terminal)
+    assert (streams.out, streams.err) == (out, line)
+
+
+def test_a_terminal_never_gets_an_escape_sequence(streams: Streams) -> None:
+    streams.stdout = Screen()
+    stored = (StoredMessage("assistant", ESCAPE, "interrupted", 0.0),)
+    streams.notices.history(stored)
+    for view in (
+        TextView(streams.stdout, streams.notices, listing=True),
+        JsonView(streams.stdout, streams.notices),
+    ):
+        show(view, answered(ESCAPE), ESCAPE)
+        show(view, Failed("r", 1, "server_error", ESCAPE))
+        view.models(ModelsListed("r", "sim", (ESCAPE,)))
+    for text in (streams.out, streams.err):
+        assert not [c for c in text if c in ("\x1b", "\x07", "\x9b")]
+    assert "[interrupted]" in streams.err
+
+
+def test_a_pipe_gets_the_answer_as_it_came(streams: Streams) -> None:
+    show(TextView(streams.stdout, streams.notices), answered(ESCAPE), ESCAPE)
+    assert streams.out == ESCAPE + "\n"
+
+
+def test_models_are_the_output_where_they_were_asked_for_and_a_notice_in_a_chat(
+    streams: Streams,
+) -> None:
+    listed = ModelsListed("r", "sim", ("a", "b\nc"))
+    TextView(streams.stdout, streams.notices, listing=True).models(listed)
+    assert (streams.out, streams.err) == ("sim\ta\nsim\tb c\n", "")
+    TextView(streams.stdout, streams.notices, chatting=True).models(listed)
+    assert (streams.out, streams.err) == ("sim\ta\nsim\tb c\n", "a\nb c\n")
+
+
+@pytest.mark.parametrize(
+    ("listed", "line"),
+    [
+        (ModelsListed("r", "sim"), "sim has no models\n"),
+        (ModelsListed("r", "sim", error="no server"), "no server\n"),
+    ],
+)
+def test_no_models_is_one_line(streams: Streams, listed: ModelsListed, line: str) -> None:
+    TextView(streams.stdout, streams.notices, listing=True).models(listed)
+    assert (streams.out, streams.err) == ("", line)
+
+
+def test_every_event_is_one_json_object(streams: Streams) -> None:
+    view = JsonView(streams.stdout, streams.notices)
+    view.begin("r", "session_1", TARGET)
+    view.delta("r", "hm\n", reasoning=True)
+    view.delta("r", "one", reasoning=False)
+    view.end(answered("one"), "one")
+    view.end(Failed("r", 1, "auth", "no key", 401), "")
+    view.end(Cancelled("r", 1, "hal"), "hal")
+    view.end(Interrupted("r", 1, "it died"), "")
+    view.models(ModelsListed("r", "sim", ("a",)))
+    names = [event["event"] for event in streams.events]
+    assert names == [
+        *("asked", "reasoning", "delta", "answered", "failed", "cancelled", "interrupted"),
+        "models",
+    ]
+    assert all(isinstance(event["time"], float) for event in streams.events)
+    end = streams.events[3]
+    assert (end["text"], end["cached"], end["trace_id"]) == ("one", False, TRACE)
+    assert end["usage"] == {"total_tokens": 3}
+    assert streams.events[4]["kind"] == "auth"
+    assert streams.err == "no key\n(stopped; what came is kept)\n(interrupted: it died)\n"
+
+
+def test_a_cached_answer_is_marked_in_json_and_on_stderr(streams: Streams) -> None:
+    show(JsonView(streams.stdout, streams.notices), answered("one", 2.0))
+    assert streams.events[-1]["cached"] is True
+    assert streams.err == "(cached 2 seconds ago; --refresh asks anew)\n"
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EINVAL])
+@pytest.mark.parametrize("kind", [TextView, JsonView])
+def test_nobody_reading_any_more_is_a_broken_pipe(streams: Streams, kind: Any, number: int) -> None:
+    streams.stdout = Broken(number)
+    with pytest.raises(BrokenPipeError):
+        show(kind(streams.stdout, streams.notices), answered("one"), "one")
+
+
+def test_a_full_disk_is_told_in_one_line(streams: Streams) -> None:
+    streams.stdout = Broken(errno.ENOSPC)
+    with pytest.raises(ChatbotError, match="cannot write to stdout: no good"):
+        show(TextView(streams.stdout, streams.notices), answered("one"), "one")
+
+
+def test_a_stderr_that_is_gone_ends_nothing(streams: Streams) -> None:
+    notices = Notices(Broken(errno.EPIPE))
+    notices.say("one")
+    notices.say("two")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.9, "just now"),
+        (1, "1 second ago"),
+        (59.9, "59 seconds ago"),
+        (60, "1 minute ago"),
+        (86400 * 3.5, "3 days ago"),
+    ],
+)
+def test_an_age_is_in_the_largest_unit_that_fits(seconds: float, words: str) -> None:
+    assert age(seconds) == words
