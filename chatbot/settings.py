@@ -145,6 +145,7 @@ class StoreSettings(msgspec.Struct, frozen=True):
 class WorkerSettings(msgspec.Struct, frozen=True):
     """Limits of one LLM call. `read_timeout_s` is silence between bytes, `content_timeout_s` silence
     between pieces of content (pings do not count), `total_timeout_s` the whole call with its retries.
+    `ca_file` holds the certificates to trust instead of the usual ones; empty: the usual ones.
     """
 
     backends: dict[BackendName, Backend]
@@ -154,6 +155,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     total_timeout_s: float = 3600.0
     max_retries: int = 2
     proxies: dict[str, str] = {}
+    ca_file: str = ""
 
     def __repr__(self) -> str:  # the URL of a proxy may hold a password
         return f"WorkerSettings({self.backends!r}, proxies for {sorted(self.proxies)})"
@@ -288,7 +290,11 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             else tuple(b.name for b in backends.values() if not b.missing_key),
         ),
         store=StoreSettings(path=arguments.db or file.db or "chatbot.db"),
-        worker=WorkerSettings(backends=backends, proxies=_proxies(environ)),
+        worker=WorkerSettings(
+            backends=backends,
+            proxies=_proxies(environ),
+            ca_file=environ.get("SSL_CERT_FILE", ""),
+        ),
         telemetry=TelemetrySettings(
             log_dir=arguments.log_dir or file.log_dir or "logs",
             debug=arguments.debug,

@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 
-from chatbot.settings import LOOPBACK_HOSTS
+from chatbot.settings import is_loopback
 from chatbot.telemetry.export import SpanQueue, metric_interval_ms
 
 SHUTDOWN_S = 1.0
@@ -100,7 +100,7 @@ def _is_deserted(url: str) -> bool:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if host not in LOOPBACK_HOSTS:
+    if not is_loopback(host):
         return False
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

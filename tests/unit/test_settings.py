@@ -468,3 +468,8 @@ def test_a_malformed_ollama_model_is_refused_with_an_example(name: str) -> None:
         normalise_ollama_model(name)
     if name:
         assert "malformed" in refusal(ollama_model=name)
+
+
+def test_the_certificates_to_trust_come_from_the_usual_variable() -> None:
+    settings = load(Arguments(mode="chat"), {"SSL_CERT_FILE": "/etc/ours.pem"})
+    assert settings.worker.ca_file == "/etc/ours.pem"

@@ -1,0 +1,15 @@
+"""A worker: makes LLM calls over HTTP, many at once, on one event loop.
+
+    process.py   messages in, messages out: a task per call, and what ends them (start here)
+    call.py      one call from its first byte to its terminal message
+    answer.py    what has come of an answer so far (pure)
+    record.py    the span and the measurements of one attempt
+    models.py    the list of a backend's models
+    client.py    HTTP: connections, proxies, certificates
+    faults.py    the HTTP libraries' exceptions → CallError
+    retry.py     whether and when to try again (pure)
+    remedy.py    the line that a person reads (pure)
+    redact.py    keys out of what others wrote (pure)
+
+It keeps nothing: whatever it knew can be lost with it, because the dispatcher knows what it had.
+"""

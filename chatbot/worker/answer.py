@@ -1,0 +1,85 @@
+"""What has come of an answer so far: its text, its end, and what the server said about itself. Pure."""
+
+from chatbot.errors import WireError
+from chatbot.messages import Completion
+from chatbot.wire.format import Event, Finished, Identified, Reasoning, Text, Used, count_tokens
+
+MAX_CHARS = 3 * 1024 * 1024 // 4  # so that it fits into a frame, whatever the script
+MAX_NAME_CHARS = 200  # ids, models, reasons and the names of counts: beyond, they are nonsense
+MAX_COUNTS = 64
+
+
+class Answer:
+    """Gathers events. `fresh` hands out the text that came since it was last called.
+
+    `finished` says that the server told the end, and not only that it stopped.
+    """
+
+    def __init__(self) -> None:
+        self.response_id = ""
+        self.model = ""
+        self.finish_reason = ""
+        self.finished = False
+        self.usage: dict[str, int] = {}
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._runs: list[tuple[bool, list[str]]] = []
+        self._chars = 0
+
+    def take(self, event: Event) -> None:
+        """Take an event in. Raises WireError when the answer grows beyond what can be kept."""
+        match event:
+            case Text(piece):
+                self._add(self._text, piece, reasoning=False)
+            case Reasoning(piece):
+                self._add(self._reasoning, piece, reasoning=True)
+            case Identified(response_id, model):
+                self.response_id = response_id[:MAX_NAME_CHARS]
+                self.model = model[:MAX_NAME_CHARS]
+            case Used(usage):
+                for name, value in usage.items():
+                    if name in self.usage or self._has_room_for(name):
+                        self.usage[name] = value
+            case Finished(reason):
+                self.finish_reason = reason[:MAX_NAME_CHARS]
+                self.finished = True
+
+    def fresh(self) -> list[tuple[str, bool]]:
+        """Return the new pieces in order, what belongs together joined; True marks reasoning."""
+        runs, self._runs = self._runs, []
+        return [("".join(pieces), reasoning) for reasoning, pieces in runs]
+
+    @property
+    def text(self) -> str:
+        """The visible text so far."""
+        return "".join(self._text)
+
+    @property
+    def tokens(self) -> tuple[int | None, int | None]:
+        """Input and output tokens; None where they are unknown."""
+        return count_tokens(self.usage)
+
+    def completion(self, asked_model: str) -> Completion:
+        """Return the whole answer."""
+        return Completion(
+            self.text,
+            self.model or asked_model,
+            self.finish_reason,
+            "".join(self._reasoning),
+            self.response_id,
+            self.usage,
+            *self.tokens,
+        )
+
+    def _add(self, kept: list[str], piece: str, *, reasoning: bool) -> None:
+        self._chars += len(piece)
+        if self._chars > MAX_CHARS:
+            raise WireError("malformed", "the answer is too long to be kept")
+        kept.append(piece)
+        if self._runs and self._runs[-1][0] is reasoning:
+            self._runs[-1][1].append(piece)
+        else:
+            self._runs.append((reasoning, [piece]))
+
+    def _has_room_for(self, name: str) -> bool:
+        return len(self.usage) < MAX_COUNTS and len(name) <= MAX_NAME_CHARS

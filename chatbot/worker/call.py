@@ -1,0 +1,254 @@
+"""One LLM call: its attempts, the reading of its stream, and its one terminal message."""
+
+import asyncio
+import contextlib
+import random
+import time
+
+from chatbot.errors import CallError, WireError
+from chatbot.mailbox import Outbox
+from chatbot.messages import Answered, Call, Cancelled, Delta, Failed, Retrying, Sending
+from chatbot.settings import Backend, WorkerSettings
+from chatbot.tracing import CONSUMER, Recorder, Span
+from chatbot.wire import FORMATS
+from chatbot.wire.format import Parser
+from chatbot.worker import retry
+from chatbot.worker.answer import Answer
+from chatbot.worker.client import Client, Response
+from chatbot.worker.faults import FOREIGN
+from chatbot.worker.record import Attempt
+from chatbot.worker.redact import Redactor
+from chatbot.worker.remedy import explain
+
+END_OF_BODY_S = (
+    1.0  # how long the end of the body is waited for, so that the connection can be kept
+)
+ERROR_BODY_BYTES = 64 * 1024
+ERROR_BODY_S = 5.0
+
+
+class LlmCall:
+    """A call that is being made. `run` returns its terminal message, whatever happens to it."""
+
+    def __init__(
+        self,
+        call: Call,
+        backend: Backend,
+        settings: WorkerSettings,
+        client: Client,
+        redact: Redactor,
+        recorder: Recorder,
+        outbox: Outbox,
+    ) -> None:
+        self._call = call
+        self._backend = backend
+        self._format = FORMATS[backend.wire_format]
+        self._settings = settings
+        self._client = client
+        self._redact = redact
+        self._recorder = recorder
+        self._outbox = outbox
+        self._answer = Answer()
+        self._is_answered = False  # a response with status 200 has begun: there is no way back
+        self._seq = 0
+        self._started = time.perf_counter()
+        self._first_token_ms: float | None = None
+
+    async def run(self) -> Answered | Failed | Cancelled:
+        """Make the call. A cancelled task returns `Cancelled`, after its socket is closed."""
+        call = self._call
+        self._record_wait()
+        span = self._recorder.span(
+            "process llm.requests",
+            kind=CONSUMER,
+            parent=call.traceparent,
+            messaging__system="chatbot",
+            messaging__operation__name="process",
+            messaging__operation__type="process",
+            messaging__destination__name="llm.requests",
+            messaging__message__id=call.request_id,
+        )
+        with span:
+            try:
+                async with asyncio.timeout(self._settings.total_timeout_s):
+                    return await self._make(span)
+            except CallError as error:
+                failure = error
+            except TimeoutError:
+                limit = f"no end within {self._settings.total_timeout_s:g} s"
+                failure = CallError("timeout", limit)
+            except asyncio.CancelledError:
+                span.set("cancelled", True)  # noqa: FBT003 - an attribute's value
+                return Cancelled(
+                    call.request_id,
+                    call.attempt,
+                    self._answer.text,
+                    self._first_token_ms,
+                    self._elapsed_ms(),
+                )
+            partial = bool(self._answer.text)
+            line = explain(failure, self._backend, call.target.model, partial=partial)
+            return self._failed(failure, line, span)
+
+    async def _make(self, span: Span) -> Answered | Failed:
+        if reason := self._backend.missing_key:
+            return self._failed(CallError("auth", reason), reason, span)
+        # In the pipe before the first network byte: if this process dies, the dispatcher can tell
+        # which of its calls may have been paid for.
+        self._outbox.send_now(Sending(self._call.request_id, self._call.attempt))
+        await self._attempt_until_done(span)
+        completion = self._answer.completion(self._call.target.model)
+        return Answered(
+            self._call.request_id,
+            self._call.attempt,
+            completion,
+            self._first_token_ms,
+            self._elapsed_ms(),
+        )
+
+    async def _attempt_until_done(self, span: Span) -> None:
+        call, retries = self._call, 0
+        while True:
+            try:
+                await self._attempt(span, retries)
+            except CallError as error:
+                chance = random.random()  # noqa: S311 - it spreads retries, it guards nothing
+                delay_s = retry.delay_s(error, retries, self._settings.max_retries, chance)
+                if delay_s is None or self._is_answered:
+                    raise
+                reason = str(error)
+            else:
+                return
+            retries += 1
+            self._recorder.count("chatbot.retries", 1, {"backend": self._backend.name})
+            self._outbox.send(Retrying(call.request_id, call.attempt, delay_s, reason))
+            with self._recorder.span("retry_backoff", parent=span.traceparent):
+                await asyncio.sleep(delay_s)
+
+    async def _attempt(self, parent: Span, retries: int) -> None:
+        """Send the request once and read its answer to the end. Raises CallError."""
+        call, backend = self._call, self._backend
+        server = self._client.server(backend)
+        attempt = Attempt(self._recorder, call, backend, server, parent.traceparent, retries)
+        try:
+            request = self._format.build_chat(
+                call.target, call.messages, stream=True, api_key=backend.api_key
+            )
+            attempt.sent(request.method, server.base_url + request.path)
+            async with self._client.open(server, request, attempt.traceparent) as response:
+                attempt.responded(response.status)
+                if response.status != 200:
+                    raise await self._refusal(response)
+                self._is_answered = True
+                await self._read(response, attempt)
+        except CallError as error:
+            error.args = (self._redact(str(error)),)
+            attempt.fail(str(error.status or error.kind), str(error))
+            raise
+        except asyncio.CancelledError:
+            attempt.fail("cancelled", "cancelled")
+            raise
+        finally:
+            attempt.end(self._answer)
+
+    async def _refusal(self, response: Response) -> CallError:
+        """Return the error that a response with an error status is, however its body ends."""
+        body = b""
+        try:
+            async with asyncio.timeout(ERROR_BODY_S):
+                body = await response.read(ERROR_BODY_BYTES)
+        except FOREIGN:
+            pass  # the status has said enough
+        return self._format.parse_error(response.status, response.headers, body)
+
+    async def _read(self, response: Response, attempt: Attempt) -> None:
+        """Read the stream. Raises CallError, also when no content comes for too long."""
+        response.refuse_foreign()
+        parser, answer = self._format.parser(), self._answer
+        settings, loop = self._settings, asyncio.get_running_loop()
+        content_due = loop.time() + settings.content_timeout_s
+        try:
+            # The transport limits silence too, but forgets to once a chunk's size was malformed.
+            first_s = min(settings.read_timeout_s, settings.content_timeout_s)
+            async with asyncio.timeout(first_s) as deadline:
+                async for data in response:
+                    now = loop.time()
+                    if self._take(parser, data, attempt):
+                        content_due = now + settings.content_timeout_s
+                    if answer.finished:
+                        break
+                    deadline.reschedule(min(now + settings.read_timeout_s, content_due))
+            if not answer.finished:
+                self._close(parser, attempt)
+        except FOREIGN as error:
+            with contextlib.suppress(WireError):  # the reason may have come, if not the last mark
+                self._close(parser, attempt)
+            if answer.finished:
+                return
+            if deadline.expired():
+                raise _silence(settings, deadline.when() == content_due) from error
+            raise
+        await response.drain(END_OF_BODY_S)
+
+    def _take(self, parser: Parser, data: bytes, attempt: Attempt) -> bool:
+        """Take in what one read brought; return whether there was content in it.
+
+        What came before an error in the same read is kept.
+        """
+        try:
+            for event in parser.feed(data):
+                self._answer.take(event)
+        finally:
+            has_content = self._pass_on(attempt)
+        return has_content
+
+    def _close(self, parser: Parser, attempt: Attempt) -> None:
+        for event in parser.close():
+            self._answer.take(event)
+        self._pass_on(attempt)
+
+    def _pass_on(self, attempt: Attempt) -> bool:
+        call = self._call
+        pieces = self._answer.fresh()
+        if pieces and self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
+            attempt.first_chunk()
+        if call.stream:
+            for piece, reasoning in pieces:
+                self._outbox.send(Delta(call.request_id, call.attempt, self._seq, piece, reasoning))
+                self._seq += 1
+        return bool(pieces)
+
+    def _failed(self, error: CallError, line: str, span: Span) -> Failed:
+        span.fail(error.kind)
+        return Failed(
+            self._call.request_id,
+            self._call.attempt,
+            error.kind,
+            line,
+            error.status,
+            self._answer.text,
+            self._first_token_ms,
+            self._elapsed_ms(),
+        )
+
+    def _record_wait(self) -> None:
+        call = self._call
+        if call.queued_ns:
+            span = self._recorder.span(
+                "queue_wait", parent=call.traceparent, start_ns=call.queued_ns
+            )
+            span.end()
+            wait_ms = max(time.time_ns() - call.queued_ns, 0) / 1e6
+            self._recorder.observe("chatbot.queue.wait", wait_ms, {"queue": "llm.requests"})
+
+    def _elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started) * 1000
+
+
+def _silence(settings: WorkerSettings, despite_bytes: bool) -> CallError:
+    if despite_bytes:
+        said = f"nothing but keep-alives for {settings.content_timeout_s:g} s"
+    else:
+        said = f"not a byte for {settings.read_timeout_s:g} s"
+    return CallError("timeout", said)

@@ -1,0 +1,73 @@
+"""What the exceptions of the HTTP libraries mean for a call.
+
+The one question that matters behind them: was the request surely not sent ("unreachable", may be
+tried again), or may a server have taken it? The transport's own mapping does not answer that (it
+calls a dropped connection a connect timeout), so the cause underneath decides.
+"""
+
+import ssl
+
+import aiohttp
+import httpx
+
+from chatbot.errors import CallError
+from chatbot.wire.failures import one_line
+
+# Everything the libraries are known to raise; an asyncio time-out is an OSError as well.
+FOREIGN = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError)
+
+
+def translate(error: BaseException, *, is_local: bool) -> CallError:
+    """Return the error as one of ours; `is_local` says that the server is on this machine."""
+    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+    said = one_line(str(cause)) or type(cause).__name__
+    match cause:
+        case aiohttp.ConnectionTimeoutError() | httpx.ConnectTimeout():
+            return CallError("unreachable", "no connection within the time limit")
+        case aiohttp.ClientHttpProxyError():
+            refusal = f"the proxy refused: {cause.status} {one_line(cause.message)}".rstrip()
+            return CallError("unreachable", refusal, should_retry=False)
+        case aiohttp.ClientProxyConnectionError():
+            return CallError("unreachable", f"no connection to the proxy: {_reason(cause)}")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return CallError("unreachable", _tls_reason(cause), should_retry=False)
+        case aiohttp.ClientConnectorError():
+            # Where nobody listens on this machine, asking again in a second will not help.
+            refused = isinstance(cause.os_error, ConnectionRefusedError)
+            hopeless = False if refused and is_local else None
+            return CallError("unreachable", _reason(cause), should_retry=hopeless)
+        case aiohttp.InvalidURL() | httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return CallError("bad_request", said)
+        case aiohttp.ServerTimeoutError() | TimeoutError():
+            return CallError("timeout", "no answer within the time limit")
+        case aiohttp.ServerDisconnectedError():
+            return CallError("connection_lost", "the server closed the connection")
+        case aiohttp.ClientResponseError():
+            return CallError("malformed", "this is not HTTP")
+        case aiohttp.ClientPayloadError():
+            return CallError("connection_lost", "the body was cut off")
+        case ConnectionResetError():
+            return CallError("connection_lost", "the connection was reset")
+        case OSError() if cause.strerror:
+            return CallError("connection_lost", one_line(cause.strerror).lower())
+        case _:
+            return CallError("connection_lost", said)
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error.os_error, ConnectionRefusedError):
+        return "connection refused"
+    return one_line(error.os_error.strerror or str(error.os_error)).lower()
+
+
+def _tls_reason(
+    error: aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError,
+) -> str:
+    inner = (
+        error.certificate_error
+        if isinstance(error, aiohttp.ClientConnectorCertificateError)
+        else error.os_error
+    )
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {one_line(inner.verify_message)}"
+    return "it does not speak TLS as it should"
