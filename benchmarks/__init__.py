@@ -1,0 +1,1 @@
+"""Figures, printed beside a baseline of the same run. Nothing here asserts a time."""
