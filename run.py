@@ -3,6 +3,8 @@
 import sys
 
 if __name__ == "__main__":  # child processes import this file again, and must not start the program
-    from chatbot.cli import main
-
+    try:
+        from chatbot.cli import main
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(main())

@@ -5,8 +5,9 @@ The supervisor starts `run` in a new process. It imports the room named in the p
 
     set up · outbox.send(Ready(…)) · for batch in actor.batches(…): match … · drain · return
 
-A ChatbotError before Ready is a boot failure and is told to the supervisor as such. Anything else
-that escapes is a crash: it is logged, and the exit code tells. No traceback reaches the terminal.
+A ChatbotError that escapes is a resignation: the room cannot start, or cannot go on, and says why.
+Anything else that escapes is a crash: it is logged, and the exit code tells. No traceback reaches
+the terminal.
 """
 
 import importlib
@@ -24,11 +25,11 @@ import msgspec
 from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode
 from chatbot.mailbox import Inbox, Outbox
-from chatbot.messages import Beat, BootFailed, ProcessRole, Stop
+from chatbot.messages import Beat, ProcessRole, Resigned, Stop
 from chatbot.tracing import Recorder
 
 BEAT_EVERY_S = 1.0
-BOOT_FAILED = 3
+RESIGNED = 3
 CRASHED = 70
 
 _DRAIN_S = 5.0
@@ -39,30 +40,38 @@ M = TypeVar("M")
 class Child(msgspec.Struct, frozen=True):
     """What a child process is: its role and slot, the module of its room, and whether it must drain.
 
-    `outlives_parent` is for the store: it commits what it has before it goes.
+    `outlives_parent` is for the store: it commits what it has before it goes. The others get
+    `parent_signal` from the kernel when the supervisor dies, where the kernel can do that.
     """
 
     role: ProcessRole
     slot: int
     module: str
     outlives_parent: bool = False
+    parent_signal: int = host.KILL
 
 
-def run(child: Child, settings: Any, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> None:
-    """Be that child: the target of its process. Exits the process; does not return."""
+def run(child: Child, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> None:
+    """Be that child: the target of its process. Exits the process; does not return.
+
+    The first frame of its pipe holds the settings of its room, of the type that the room names.
+    """
     inbox: Inbox[Any] | None = None
 
     def on_sigterm(number: int, frame: FrameType | None) -> None:
         del number, frame
         if inbox is None:  # nothing has been begun that would have to be finished
-            os._exit(ExitCode.OK)
-        inbox.post(Stop())
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            inbox.post(Stop())
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in host.SHELL_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, on_sigterm)
     host.let_interrupts_in()
     if not child.outlives_parent:
-        host.die_with_parent()
+        host.die_with_parent(child.parent_signal)
     if stdin is not None:
         stdin.adopt()
     outbox = Outbox(outbox_end)
@@ -71,12 +80,15 @@ def run(child: Child, settings: Any, inbox_end: Any, outbox_end: Any, stdin: Any
     code: int
     try:
         module = importlib.import_module(child.module)
+        settings = msgspec.msgpack.decode(inbox_end.recv_bytes(), type=module.SETTINGS)
         inbox = Inbox(inbox_end, module.INBOX)
         code = module.main(settings, inbox, outbox, recorder)
     except ChatbotError as error:
-        recorder.log("error", "boot_failed", reason=str(error))
-        outbox.send(BootFailed(str(error)))
-        code = BOOT_FAILED
+        recorder.log("error", "resigned", reason=str(error))
+        outbox.send(Resigned(str(error)))
+        code = RESIGNED
+    except EOFError:  # the supervisor is gone before it has said anything
+        code = ExitCode.OK
     except Exception as error:  # noqa: BLE001 - the last line of defence: logged, told by the code
         log_crash(recorder, error)
         code = CRASHED
@@ -107,8 +119,3 @@ def log_crash(recorder: Recorder, error: BaseException | None) -> None:
     trace = "".join(traceback.format_exception(error)) if error else ""
     recorder.log("error", "crashed", error=repr(error), traceback=trace[-4000:])
     recorder.flush()
-
-
-def is_orderly(code: int | None) -> bool:
-    """Whether a child that ended with this exit code had meant to."""
-    return code in tuple(ExitCode)

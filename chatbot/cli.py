@@ -102,8 +102,9 @@ def chat_parser(*, models: bool = False) -> argparse.ArgumentParser:
         action="store_true",
         help="go on with the latest session",
     )
-    add("--no-cache", action="store_true", help="neither look up nor save answers in the cache")
-    add("--refresh", action="store_true", help="ask anew and replace the cached answer")
+    cache = parser.add_mutually_exclusive_group().add_argument
+    cache("--no-cache", action="store_true", help="neither look up nor save answers in the cache")
+    cache("--refresh", action="store_true", help="ask anew and replace the cached answer")
     add("--version", action="version", version=f"chatbot {__version__}")
     return parser
 
@@ -208,8 +209,14 @@ def _sim_server(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     if not 0 <= options.port <= 65535:
         parser.error("argument --port: give a number from 0 to 65535")
-    if options.first_token < 0 or options.inter_chunk < 0 or options.chunks < 1:
-        parser.error("times cannot be negative, and an answer has at least one chunk")
+    for name, seconds in (
+        ("first-token", options.first_token),
+        ("inter-chunk", options.inter_chunk),
+    ):
+        if not 0 <= seconds <= 3600:  # which a NaN is not either
+            parser.error(f"argument --{name}: give seconds from 0 to 3600")
+    if not 1 <= options.chunks <= 100_000:
+        parser.error("argument --chunks: give a number from 1 to 100000")
     from chatbot.errors import ChatbotError
     from chatbot.settings import SimServerSettings
     from chatbot.simserver.process import run_alone

@@ -22,11 +22,11 @@ FailureKind = Literal[
     "connection_lost",  # the response broke off in its middle
     "internal",  # a defect of ours: the log has the details
     "malformed",  # the response is not what its format promises
-    "model_not_found",  # 404: no such model (or no such endpoint)
+    "model_not_found",  # 404, and it is the model that is missing
+    "not_found",  # 404 without a word of a model: probably not the address of an API
     "poison",  # three workers died before they could send it
     "rate_limited",  # 429
     "server_error",  # 5xx, or an error event in mid-stream
-    "store",  # the store could not do what was asked
     "timeout",  # silence for longer than the limits allow
     "unreachable",  # no connection could be made
 ]

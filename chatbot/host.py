@@ -4,11 +4,13 @@ Everything here has the same meaning on Linux, macOS and Windows, or says what i
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
@@ -17,6 +19,12 @@ STOP_SIGNALS = tuple(
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     if hasattr(signal, name)
 )
+
+
+# What a terminal or a shell sends to all of the program's processes: the supervisor decides.
+SHELL_SIGNALS = tuple(number for number in STOP_SIGNALS if number != signal.SIGTERM)
+
+KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -46,17 +54,18 @@ def let_interrupts_in() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, even while it is stopped (Linux).
+def die_with_parent(number: int) -> None:
+    """Have the kernel send this process a signal when its parent dies (Linux).
 
-    Elsewhere nothing is needed but the end of file that every child sees on its inbox.
+    SIGKILL ends it even while it is stopped. Elsewhere there is only the end of file that every
+    child sees on its inbox, when it runs.
     """
     if sys.platform == "linux":
         import ctypes
 
-        parent_before = os.getppid()
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
-        if os.getppid() != parent_before:  # it died in between, before the request stood
+        parent = multiprocessing.parent_process()
+        ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG, prctl(2)
+        if parent is not None and os.getppid() != parent.pid:  # it died before the request stood
             os._exit(1)
 
 
@@ -70,6 +79,18 @@ def run_async(main: Coroutine[Any, Any, T]) -> T:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
+
+
+def is_listening(address: str) -> bool:
+    """Whether something on this machine takes connections at a base URL."""
+    import socket
+
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), 0.5).close()
+    except OSError:
+        return False
+    return True
 
 
 class Stdin:
@@ -127,6 +148,12 @@ class TerminalModes:
         if sys.platform == "win32" or self._saved is None:
             return
         import termios
+
+        try:
+            if os.tcgetpgrp(0) != os.getpgrp():  # the terminal is another program's now
+                return
+        except OSError:  # or nobody's
+            return
 
         # A background process that sets modes is stopped by SIGTTOU unless it ignores it.
         before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)

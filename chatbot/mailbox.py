@@ -52,10 +52,19 @@ def frame_of(parts: list[bytes]) -> bytes:
 
 
 class Outbox:
-    """The sending end of a pipe: a bounded queue and the thread that writes it out in batches."""
+    """The sending end of a pipe: a bounded queue and the thread that writes it out in batches.
 
-    def __init__(self, connection: "Connection[Any, Any]", limit: int = _QUEUED_MESSAGES) -> None:
+    A preamble goes out before everything else, as a frame of its own that holds no messages.
+    """
+
+    def __init__(
+        self,
+        connection: "Connection[Any, Any]",
+        limit: int = _QUEUED_MESSAGES,
+        preamble: bytes = b"",
+    ) -> None:
         self._connection = connection
+        self._preamble = preamble
         self._limit = limit
         self._queue: deque[bytes] = deque()
         self._changed = threading.Condition()
@@ -121,6 +130,9 @@ class Outbox:
             self._changed.notify_all()
 
     def _run(self) -> None:
+        if self._preamble:
+            with self._writing:
+                self._write(self._preamble)
         while True:
             with self._changed:
                 while not self._queue and not self._closed:
@@ -133,13 +145,16 @@ class Outbox:
     def _write_queued(self) -> None:
         """Write frames until the queue is empty. The caller holds `_writing`."""
         while batch := self._take_batch():
-            try:
-                self._connection.send_bytes(frame_of(batch))
-            except OSError:  # the peer is gone; the inbox of the same peer reports it
-                with self._changed:
-                    self._broken = True
-                    self._queue.clear()
-                    self._changed.notify_all()
+            self._write(frame_of(batch))
+
+    def _write(self, frame: bytes) -> None:
+        try:
+            self._connection.send_bytes(frame)
+        except OSError:  # the peer is gone; the inbox of the same peer reports it
+            with self._changed:
+                self._broken = True
+                self._queue.clear()
+                self._changed.notify_all()
 
     def _take_batch(self) -> list[bytes]:
         batch: list[bytes] = []
@@ -203,20 +218,24 @@ class Inbox(Generic[M]):
         self._queue: SimpleQueue[list[Any]] = SimpleQueue()
         self._room = threading.BoundedSemaphore(_QUEUED_BATCHES)
         self._sink: Callable[[list[M]], None] = self._enqueue
+        self._is_subscribed = False
         self._reader: Reader | None = None
         self.on_arrival: Callable[[list[M]], None] | None = None
 
     def subscribe(self, sink: Callable[[list[M]], None]) -> None:
         """Have every batch handed to `sink`, in the reader's thread, instead of queueing it."""
         self._sink = sink
-        self._start()
+        self._is_subscribed = True
+        while not self._queue.empty():  # what was posted before
+            sink(self._queue.get())
+        self.start()
 
     def post(self, message: Any) -> None:
         """Put a message in as if it had arrived. Safe in a signal handler."""
-        if self._sink == self._enqueue:
-            self._queue.put([message])
-        else:
+        if self._is_subscribed:
             self._sink([message])
+        else:
+            self._queue.put([message])
 
     def batches(self, idle_s: float, at_most: int = 1024) -> Iterator[list[M]]:
         """Yield what has gathered, in order; an empty list after `idle_s` seconds of silence.
@@ -228,7 +247,7 @@ class Inbox(Generic[M]):
 
     def take(self, timeout_s: float, at_most: int = 1024) -> list[M]:
         """Return what has gathered; wait up to `timeout_s` for the first of it, else return []."""
-        self._start()
+        self.start()
         batch: list[M] = []
         try:
             batch += self._get(timeout_s)
@@ -244,7 +263,8 @@ class Inbox(Generic[M]):
             self._room.release()
         return item
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begin to read; `take`, `batches` and `subscribe` do it by themselves."""
         if self._reader is None:
             self._reader = Reader(self._connection, self._kind, self._arrived, self._on_end)
 

@@ -191,7 +191,7 @@ class Answered(Message, frozen=True):
 
 
 class Failed(Message, frozen=True):
-    """From worker, store or dispatcher → ui and store: no (whole) answer. Terminal.
+    """From worker or dispatcher → ui and store: no (whole) answer. Terminal.
 
     `message` is one line for a person, with the remedy; `text` what had arrived until then.
     """
@@ -310,8 +310,11 @@ class Beat(Message, frozen=True):
     """From any child's work loop → supervisor: still turning."""
 
 
-class BootFailed(Message, frozen=True):
-    """From any child → supervisor, before Ready: cannot start, and why, in one line with the remedy."""
+class Resigned(Message, frozen=True):
+    """From any child → supervisor: cannot start, or cannot go on; why, in one line with the remedy.
+
+    It ends after that, and is not started again: the next one would only say the same.
+    """
 
     reason: str
 
@@ -345,7 +348,7 @@ class NotSaving(Message, frozen=True):
 
 
 class Notice(Message, frozen=True):
-    """From supervisor → ui: one line that the user should know."""
+    """From supervisor or telemetry → ui: one line that the user should know."""
 
     text: str
 
@@ -444,9 +447,9 @@ TelemetryInbox = Report | Stop
 SimServerInbox = Stop
 
 FromUi = Ask | Cancel | Load | ListModels | Leaving
-FromStore = Accepted | Saved | Loaded | Failed
+FromStore = Accepted | Saved | Loaded
 FromWorker = Sending | Retrying | Delta | Answered | Failed | Cancelled | ModelsListed
-FromAny = Ready | Beat | BootFailed | Report
+FromAny = Ready | Beat | Resigned | Report
 SupervisorInbox = (
     Ask
     | Cancel
@@ -465,6 +468,6 @@ SupervisorInbox = (
     | ModelsListed
     | Ready
     | Beat
-    | BootFailed
+    | Resigned
     | Report
 )

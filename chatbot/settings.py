@@ -54,6 +54,7 @@ class Backend(msgspec.Struct, frozen=True):
     model: str
     key_variables: tuple[str, ...] = ()
     api_key: str = ""
+    fault: str = ""
 
     def __repr__(self) -> str:  # a key must not reach a log or a traceback by way of repr()
         return f"Backend({self.name!r}, {self.base_url!r}, key={'set' if self.api_key else 'none'})"
@@ -64,8 +65,11 @@ class Backend(msgspec.Struct, frozen=True):
         return is_loopback(urlsplit(self.base_url).hostname or "")
 
     @property
-    def missing_key(self) -> str:
-        """The line to show when the backend cannot be asked for want of a key; empty when it can."""
+    def obstacle(self) -> str:
+        """The line to show when the backend cannot be asked, for want of a key or of an address that
+        is one; empty when it can."""
+        if self.fault:
+            return self.fault
         if self.api_key or not self.key_variables or not self.base_url or self.is_loopback:
             return ""
         return (
@@ -110,7 +114,6 @@ class SupervisorSettings(msgspec.Struct, frozen=True):
     workers: int = 2
     credit: int = 256
     max_in_flight: int = 4096
-    debug: bool = False
 
 
 class UiSettings(msgspec.Struct, frozen=True):
@@ -243,12 +246,14 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
     Raises UsageError with one line that names the key and what is allowed.
     """
     file = parse_config(config)
-    backends = {b.name: _configure(b, file, environ) for b in BACKENDS}
+    backends = {b.name: _from_environment(_from_file(b, file), environ) for b in BACKENDS}
     backend = arguments.backend or file.backend or "ollama"
+    resumes = bool(arguments.session_id or arguments.resume_latest) and arguments.backend is None
+    if (fault := backends[backend].fault) and not resumes:
+        raise UsageError(fault)
     if arguments.ollama_model is not None:
         name = normalise_ollama_model(arguments.ollama_model)
         backends["ollama"] = msgspec.structs.replace(backends["ollama"], model=name)
-    resumes = bool(arguments.session_id or arguments.resume_latest) and arguments.backend is None
     model = arguments.model or backends[backend].model
     for_another = resumes and arguments.model is not None  # for the session's own backend
     if backend == "ollama" and not for_another:
@@ -256,14 +261,14 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
     options: Options = {key: _storable(key, value) for key, value in file.options.items()}
     options.update({key: parse_option_value(value, key) for key, value in arguments.options})
     workers = arguments.workers if arguments.workers is not None else file.workers
-    supervisor = SupervisorSettings(debug=arguments.debug)
+    supervisor = SupervisorSettings()
     if workers is not None:
         if not 1 <= workers <= 64:
             raise UsageError(f"workers: {workers} is not allowed, give a number from 1 to 64")
         supervisor = msgspec.structs.replace(supervisor, workers=workers)
     asks_it = arguments.mode == "oneshot" and not resumes
     if (asks_it or (arguments.mode == "models" and arguments.backend)) and (
-        reason := backends[backend].missing_key
+        reason := backends[backend].obstacle
     ):
         raise UsageError(reason)
     system = file.system if arguments.system is None else arguments.system
@@ -287,7 +292,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             plain=arguments.plain,
             models_of=(arguments.backend,)
             if arguments.backend
-            else tuple(b.name for b in backends.values() if not b.missing_key),
+            else tuple(b.name for b in backends.values() if not b.obstacle),
         ),
         store=StoreSettings(path=arguments.db or file.db or "chatbot.db"),
         worker=WorkerSettings(
@@ -395,8 +400,8 @@ def parse_base_url(variable: str, text: str) -> str:
     return urlunsplit((parts.scheme, authority, parts.path.rstrip("/"), "", ""))
 
 
-def _configure(backend: Backend, file: ConfigFile, environ: Mapping[str, str]) -> Backend:
-    """Overlay the file's table and the environment's variables on a backend's defaults."""
+def _from_file(backend: Backend, file: ConfigFile) -> Backend:
+    """Overlay the file's table on a backend's defaults. Raises UsageError."""
     table = file.backends.get(backend.name, BackendTable())
     changes: dict[str, Any] = {}
     if table.model:
@@ -404,33 +409,43 @@ def _configure(backend: Backend, file: ConfigFile, environ: Mapping[str, str]) -
         changes["model"] = normalise_ollama_model(table.model) if ollama else table.model
     if table.base_url and not backend.url_variable:
         raise UsageError(f"backends.{backend.name}.base_url: it has no address to be set")
-    if backend.url_variable:
-        if table.base_url:
-            changes["base_url"] = parse_base_url(
-                f"backends.{backend.name}.base_url", table.base_url
-            )
-        if environ.get(backend.url_variable, "").strip():
-            changes["base_url"] = parse_base_url(
-                backend.url_variable, environ[backend.url_variable]
-            )
-    for variable in reversed(backend.key_variables):
+    if table.base_url:
+        key = f"backends.{backend.name}.base_url"
+        changes["base_url"] = parse_base_url(key, table.base_url)
+    return msgspec.structs.replace(backend, **changes)
+
+
+def _from_environment(backend: Backend, environ: Mapping[str, str]) -> Backend:
+    """Overlay the environment's variables; what is wrong with them is told when it is asked."""
+    try:
+        url = environ.get(backend.url_variable, "").strip()
+        base_url = parse_base_url(backend.url_variable, url) if url else backend.base_url
+        configured = msgspec.structs.replace(
+            backend, base_url=base_url, api_key=_key(backend, environ)
+        )
+        sent_openly = base_url.startswith("http://") and not configured.is_loopback
+    except UsageError as error:
+        return msgspec.structs.replace(backend, base_url="", fault=str(error))
+    if configured.api_key and sent_openly:
+        fault = (
+            f"{backend.url_variable}: refusing to send an API key over plain http to another "
+            "machine, use https"
+        )
+        return msgspec.structs.replace(backend, base_url="", fault=fault)
+    return configured
+
+
+def _key(backend: Backend, environ: Mapping[str, str]) -> str:
+    """Return the key from the first variable that has one. Raises UsageError."""
+    for variable in backend.key_variables:
         key = environ.get(variable, "").strip()
         if key and not (key.isascii() and key.isprintable()):
             raise UsageError(
                 f"{variable}: the key contains characters that no HTTP header can carry"
             )
         if key:
-            changes["api_key"] = key
-    configured = msgspec.structs.replace(backend, **changes)
-    if (
-        configured.api_key
-        and configured.base_url.startswith("http://")
-        and not configured.is_loopback
-    ):
-        raise UsageError(
-            f"{backend.url_variable}: refusing to send an API key over plain http to another machine, use https"
-        )
-    return configured
+            return key
+    return ""
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:

@@ -11,10 +11,11 @@ import os
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
+from chatbot.errors import MessageTooLarge
 from chatbot.messages import (
     AttributeValue,
     Level,
@@ -31,6 +32,7 @@ INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 
 _FLUSH_AT = 64
 _KEEP_AT_MOST = 4096
+_SLICE = 256
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -184,6 +186,28 @@ class Recorder:
         named = {key.replace("__", "."): value for key, value in attributes.items()}
         return Span(self, name, kind, parent, named, start_ns)
 
+    def hop(
+        self,
+        operation: Literal["send", "process"],
+        destination: str,
+        message_id: str,
+        parent: str,
+        start_ns: int | None = None,
+    ) -> Span:
+        """Start the span of a message's way through a queue, at its sender or at its receiver.
+
+        Named as in https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/.
+        """
+        attributes: dict[str, AttributeValue] = {
+            "messaging.system": "chatbot",
+            "messaging.operation.name": operation,
+            "messaging.operation.type": operation,
+            "messaging.destination.name": destination,
+            "messaging.message.id": message_id,
+        }
+        kind = PRODUCER if operation == "send" else CONSUMER
+        return Span(self, f"{operation} {destination}", kind, parent, attributes, start_ns)
+
     def log(
         self, level: Level, event: str, /, traceparent: str = "", **fields: AttributeValue
     ) -> None:
@@ -226,8 +250,15 @@ class Recorder:
         records, self._records = self._records, []  # at once: another thread may be adding
         if not records:
             return
-        payload = _encoder.encode(records)
-        if self._offer(Report(self._role, self._slot, self._pid, payload, self._dropped)):
+        for start in range(0, len(records), _SLICE):
+            payload = _encoder.encode(records[start : start + _SLICE])
+            report = Report(self._role, self._slot, self._pid, payload, self._dropped)
+            try:
+                taken = self._offer(report)
+            except MessageTooLarge:  # of content that somebody put into attributes
+                self._dropped += len(records[start : start + _SLICE])
+                continue
+            if not taken:
+                self._records = records[start:] + self._records
+                return
             self._dropped = 0
-        else:
-            self._records = records + self._records

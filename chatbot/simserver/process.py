@@ -20,6 +20,7 @@ from chatbot.simserver.server import SimServer
 from chatbot.tracing import Recorder
 
 INBOX = SimServerInbox
+SETTINGS = SimServerSettings
 
 _BEAT_EVERY_S = 1.0
 

@@ -47,9 +47,10 @@ from chatbot.settings import StoreSettings
 from chatbot.store import cache, queries, text
 from chatbot.store.database import Database
 from chatbot.store.faults import locked
-from chatbot.tracing import CONSUMER, Recorder, Span
+from chatbot.tracing import Recorder, Span
 
 INBOX = StoreInbox
+SETTINGS = StoreSettings
 
 GROUP_MESSAGES = 128
 LOCKED_FOR_S = 30.0  # how long another program may hold the database before we give up
@@ -252,14 +253,5 @@ class _Store:
         """Start the span of a message that belongs to a trace; it ends with the group's commit."""
         if not message.traceparent:
             return None
-        return self._recorder.span(
-            f"process {destination}",
-            kind=CONSUMER,
-            parent=message.traceparent,
-            start_ns=began_ns,
-            messaging__system="chatbot",
-            messaging__destination__name=destination,
-            messaging__operation__name="process",
-            messaging__operation__type="process",
-            messaging__message__id=message.request_id,
-        )
+        parent, request_id = message.traceparent, message.request_id
+        return self._recorder.hop("process", destination, request_id, parent, began_ns)

@@ -13,7 +13,6 @@ from chatbot.messages import Message, ProcessRole
 from chatbot.supervisor.plan import ProcessSpec
 
 _QUEUED_BATCHES = 64
-_QUEUED_MESSAGES = 16384
 _REAP_S = 1.0
 
 
@@ -54,13 +53,14 @@ class RunningChild:
         self.spec = spec
         self.ready = False
         self.stopping = False
-        self.boot_failure = ""
+        self.resignation = ""
+        self.address = ""
         self.last_heard = now
         from_child, childs_outbox = context.Pipe(duplex=False)
         childs_inbox, to_child = context.Pipe(duplex=False)
         self.process = context.Process(
             target=actor.run,
-            args=(spec.child, spec.settings, childs_inbox, childs_outbox, stdin),
+            args=(spec.child, childs_inbox, childs_outbox, stdin),
             name=f"chatbot-{spec.child.role}",
             daemon=True,
         )
@@ -69,7 +69,11 @@ class RunningChild:
         # The child's ends are the child's alone: only then does its death end the pipe.
         childs_inbox.close()
         childs_outbox.close()
-        self.outbox = Outbox(to_child, _QUEUED_MESSAGES)
+        # The settings come through the pipe, too: `start` writes its arguments itself, and would
+        # wait for ever on a child that was killed before it had read many of them.
+        settings = msgspec.msgpack.encode(spec.settings)
+        self.outbox = Outbox(to_child, spec.queued, preamble=settings)
+        self._ends = (from_child, to_child)
         self._events = events
         self._room = threading.BoundedSemaphore(_QUEUED_BATCHES)
         self._reader = Reader(from_child, spec.says, self._arrived, self._ended)
@@ -99,13 +103,23 @@ class RunningChild:
         if self.process.exitcode is None:  # it closed its pipe and lives on: no use to anyone
             self.process.kill()
             self.process.join(_REAP_S)
-        self.outbox.close(0)
         code = self.process.exitcode
+        if self.outbox.close(_REAP_S):  # nobody stands at the pipes any more
+            for end in self._ends:
+                end.close()
         if code is not None and code < 0:
             return f"killed by signal {-code}"
         if code == actor.CRASHED:
             return "it crashed, the log has the details"
         return f"exit code {code}"
+
+    def terminate(self) -> None:
+        """Ask it to end, by a signal."""
+        self.process.terminate()
+
+    def kill(self) -> None:
+        """End it."""
+        self.process.kill()
 
     def _arrived(self, batch: list[Any]) -> None:
         self._room.acquire()

@@ -107,10 +107,6 @@ class Dispatcher:
             case Loaded():
                 self._ledger.acknowledge(message.request_id, Load)
                 self._send("ui", message)
-            case Failed():
-                self._ledger.acknowledge(message.request_id, Ask)
-                if self._requests.pop(message.request_id, None):
-                    self._send("ui", message)
         return self._flush()
 
     def from_worker(self, slot: int, message: FromWorker, now: float) -> list[Send]:
@@ -129,6 +125,9 @@ class Dispatcher:
                     self._checkpoint(job, now)
             case Failed(kind="unreachable") if job.needs_sim_server and not self._sim_gone:
                 self._sim_not_there(job)
+            case Cancelled() if not job.cancelling:  # nobody asked: the worker was told to stop
+                stopped = "the worker process was stopped; ask again for the rest"
+                self._end(job, Interrupted(job.id, job.attempt, stopped, message.text))
             case Answered() | Failed() | Cancelled():
                 self._end(job, message)
             case ModelsListed():
@@ -189,6 +188,17 @@ class Dispatcher:
         self._sim_gone = reason
         return self._flush()
 
+    def end_all(self, reason: str) -> list[Send]:
+        """The program ends, and nobody is left to work: end every request that is still open."""
+        for job in list(self._jobs.values()):
+            if isinstance(job.request, ListModels):
+                self._fail(job, "unreachable", reason)
+            else:
+                self._end(job, Interrupted(job.id, job.attempt, reason, job.text))
+        for request_id in list(self._requests):
+            self._finish(Interrupted(request_id, 0, reason))
+        return self._flush()
+
     def tick(self, now: float) -> list[Send]:
         """Save what has been standing unsaved; to be called about once a second."""
         for job in self._jobs.values():
@@ -198,7 +208,7 @@ class Dispatcher:
     @property
     def wants_sim_server(self) -> bool:
         """Whether something waits for a simulated server that is not there."""
-        return not self._sim_url and any(job.needs_sim_server for job in self._pool.waiting)
+        return not self._sim_url and self._pool.waits_for_sim_server
 
     @property
     def idle(self) -> bool:
@@ -294,16 +304,17 @@ class Dispatcher:
 
     def _wait(self, job: Job) -> None:
         self._jobs[job.id] = job
-        self._pool.waiting.append(job)
+        self._pool.add(job)
 
     def _give_out(self) -> None:
         """Give out what can be given out, and end what never can."""
-        for job in self._pool.give_out(sim_server=bool(self._sim_url)):
+        self._pool.has_sim_server = bool(self._sim_url)
+        for job in self._pool.give_out():
             base_url = self._sim_url if job.needs_sim_server else ""
             request = msgspec.structs.replace(job.request, attempt=job.attempt, base_url=base_url)
             self._send("worker", request, job.worker or 0)
         if self._workers_gone or self._sim_gone:
-            for job in list(self._pool.waiting):
+            for job in self._pool.waiting:
                 if self._workers_gone or job.needs_sim_server:
                     self._fail(job, "unreachable", self._workers_gone or self._sim_gone)
 
@@ -324,7 +335,7 @@ class Dispatcher:
             self._fail(job, "poison", f"{MAX_DEATHS} processes died before it could be sent")
         else:
             job.phase = Phase.WAITING
-            self._pool.waiting.appendleft(job)
+            self._pool.add(job, first=True)
 
     def _sim_not_there(self, job: Job) -> None:
         """The simulated server refused the connection: it died, and its job, which was surely not

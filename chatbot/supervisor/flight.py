@@ -34,7 +34,6 @@ class Job:
         "length",
         "phase",
         "pieces",
-        "queued_at",
         "request",
         "seq",
         "subscribers",
@@ -49,7 +48,6 @@ class Job:
         self.worker: int | None = None
         self.deaths = 0
         self.cancelling = False
-        self.queued_at = now
         self.subscribers: list[str] = [request.request_id]
         self.seq = -1
         self.pieces: list[str] = []

@@ -1,22 +1,23 @@
 """What runs, in which order, and what each process may say: data, no code that starts anything.
 
     ui          Ask · Cancel · Load · ListModels · Leaving          ──▶ dispatcher
-    store       Accepted · Saved · Loaded · Failed                  ──▶ dispatcher
+    store       Accepted · Saved · Loaded                           ──▶ dispatcher
     worker × N  Sending · Retrying · Delta · Answered · Failed · …  ──▶ dispatcher
     sim-server  (its address, in Ready)
-    telemetry   nothing
-    all         Ready · Beat · BootFailed · Report ──▶ supervisor (a Report goes on to telemetry)
+    telemetry   Notice                                              ──▶ ui
+    all         Ready · Beat · Resigned · Report ──▶ supervisor (a Report goes on to telemetry)
 
 The UI starts first and alone, so that its prompt is there while the others are still loading; then
 what the first answer needs, then the rest. The simulated server starts when it is first needed.
 """
 
+import signal
 from typing import Any
 
 import msgspec
 
 from chatbot.actor import Child
-from chatbot.messages import FromAny, FromStore, FromUi, FromWorker, ProcessRole
+from chatbot.messages import FromAny, FromStore, FromUi, FromWorker, Notice, ProcessRole
 from chatbot.settings import Settings
 from chatbot.supervisor.policy import Policy
 
@@ -31,7 +32,8 @@ STOP_ORDER: tuple[ProcessRole, ...] = ("ui", "worker", "sim-server", "store", "t
 
 class ProcessSpec(msgspec.Struct, frozen=True):
     """One process to run. `says` is the union its messages are decoded into; `silent_for_s` how long
-    its loop may be without a beat before it counts as stuck (None: it has no loop that beats)."""
+    its loop may be without a beat before it counts as stuck (None: it has no loop that beats);
+    `queued` how many messages may wait for it before what can be dropped is dropped."""
 
     child: Child
     settings: Any
@@ -39,11 +41,13 @@ class ProcessSpec(msgspec.Struct, frozen=True):
     policy: Policy
     silent_for_s: float | None
     stop_within_s: float
+    queued: int = 16384
 
 
 def ui(settings: Settings) -> ProcessSpec:
-    """The terminal. It may stand in a read for ever, so it is not asked to beat."""
-    child = Child("ui", 0, "chatbot.ui.process")
+    """The terminal. It may stand in a read for ever, so it is not asked to beat; and where the
+    supervisor dies it must be able to leave the terminal as it was."""
+    child = Child("ui", 0, "chatbot.ui.process", parent_signal=signal.SIGTERM)
     return ProcessSpec(child, settings.ui, FromUi | FromAny, FOR_UI, None, 1.0)
 
 
@@ -60,18 +64,17 @@ def to_answer(settings: Settings) -> tuple[ProcessSpec, ...]:
     return (_worker(settings, 0), store)
 
 
+def telemetry(settings: Settings) -> ProcessSpec:
+    """The logs, traces and metrics; it tells the user when they cannot be written."""
+    child = Child("telemetry", 0, "chatbot.telemetry.process")
+    says = Notice | FromAny
+    return ProcessSpec(child, settings.telemetry, says, FOR_TELEMETRY, 30.0, 5.0, queued=1024)
+
+
 def behind_the_first_worker(settings: Settings) -> tuple[ProcessSpec, ...]:
     """What the first answer can do without: starts once a worker is ready."""
-    telemetry = ProcessSpec(
-        Child("telemetry", 0, "chatbot.telemetry.process"),
-        settings.telemetry,
-        FromAny,
-        FOR_TELEMETRY,
-        30.0,
-        5.0,
-    )
     return (
-        telemetry,
+        telemetry(settings),
         *(_worker(settings, slot) for slot in range(1, settings.supervisor.workers)),
     )
 

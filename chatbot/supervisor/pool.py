@@ -7,12 +7,35 @@ from chatbot.supervisor.flight import Job, Phase
 
 
 class Pool:
-    """Gives waiting jobs, in order, to the least busy worker that has credit left."""
+    """Gives waiting jobs, in order, to the least busy worker that has credit left.
+
+    Jobs for the simulated server wait apart while there is none.
+    """
 
     def __init__(self, credit: int) -> None:
         self._credit = credit
         self._held: dict[int, dict[str, Job]] = {}
-        self.waiting: deque[Job] = deque()
+        self._ready: deque[Job] = deque()
+        self._parked: deque[Job] = deque()
+        self.has_sim_server = False
+
+    @property
+    def waiting(self) -> list[Job]:
+        """The jobs that no worker has."""
+        return [*self._ready, *self._parked]
+
+    @property
+    def waits_for_sim_server(self) -> bool:
+        """Whether a job waits for a simulated server that is not there."""
+        return bool(self._parked) and not self.has_sim_server
+
+    def add(self, job: Job, *, first: bool = False) -> None:
+        """Let a job wait; `first`: before those that wait already, since it did so before."""
+        waiting = self._parked if job.needs_sim_server and not self.has_sim_server else self._ready
+        if first:
+            waiting.appendleft(job)
+        else:
+            waiting.append(job)
 
     def worker_up(self, slot: int) -> None:
         """A worker is ready, and holds nothing."""
@@ -30,24 +53,26 @@ class Pool:
         if job.worker is not None:
             del self._held[job.worker][job.id]
             job.worker = None
-        elif job in self.waiting:
-            self.waiting.remove(job)
+            return
+        for waiting in (self._ready, self._parked):
+            if job in waiting:
+                waiting.remove(job)
 
-    def give_out(self, *, sim_server: bool) -> Iterator[Job]:
-        """Yield each job that now has a worker; those for the simulated server only when it is there."""
-        held_back: list[Job] = []
-        while self.waiting:
-            job = self.waiting.popleft()
-            if job.needs_sim_server and not sim_server:
-                held_back.append(job)
+    def give_out(self) -> Iterator[Job]:
+        """Yield each job that now has a worker."""
+        if self.has_sim_server and self._parked:
+            self._ready.extendleft(reversed(self._parked))
+            self._parked.clear()
+        while self._ready and self._held:
+            slot = min(self._held, key=lambda slot: len(self._held[slot]))
+            if len(self._held[slot]) >= self._credit:
+                return
+            job = self._ready.popleft()
+            if job.needs_sim_server and not self.has_sim_server:
+                self._parked.append(job)
                 continue
-            slot = min(self._held, key=lambda slot: len(self._held[slot]), default=None)
-            if slot is None or len(self._held[slot]) >= self._credit:
-                self.waiting.appendleft(job)
-                break
             job.attempt += 1
             job.phase = Phase.CALLED
             job.worker = slot
             self._held[slot][job.id] = job
             yield job
-        self.waiting.extendleft(reversed(held_back))

@@ -1,14 +1,14 @@
 """The supervisor's loop: takes what comes through the pipes, obeys the dispatcher and the policy.
 
 Everything happens in one thread, in the order of one queue of events; reader and writer threads
-stand at the pipes. It never waits for a child: what it sends is queued, and bounded by the
-dispatcher's limits. Called by `cli`, which exits with what `run` returns.
+stand at the pipes, so that no child can hold it up. Called by `cli`, which exits with what `run`
+returns.
 """
 
-import multiprocessing
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -18,78 +18,88 @@ import msgspec
 from chatbot import host
 from chatbot.errors import ExitCode, MessageTooLarge
 from chatbot.messages import (
+    Answered,
     Ask,
     Beat,
-    BootFailed,
     Call,
+    Cancelled,
     Failed,
     Interrupt,
+    Interrupted,
     Leaving,
     Level,
+    ListModels,
     Load,
     Message,
     Notice,
     NotSaving,
     ProcessRestarted,
-    ProcessRole,
     Ready,
     Report,
+    Resigned,
     Stop,
 )
 from chatbot.settings import Settings
 from chatbot.supervisor import plan
 from chatbot.supervisor.child import Arrived, Ended, Events, RunningChild, Signalled
 from chatbot.supervisor.dispatch import Dispatcher, Send
+from chatbot.supervisor.family import Family
 from chatbot.supervisor.plan import ProcessSpec
-from chatbot.supervisor.policy import GiveUp, Restart, decide
+from chatbot.supervisor.policy import GiveUp, Restart
 from chatbot.supervisor.router import Router
 
 _TICK_S = 1.0
 _ASLEEP_S = 3.0
 _SETTLE_S = 10.0
+_RUNG_S = 1.0
+_HURRIED_S = 0.3
+_ENDED = "the program was ended"
 
 
 def run(settings: Settings) -> int:
     """Run the whole program; return its exit code."""
+    # Where the tracker that multiprocessing runs was killed, it tells the user of its own troubles.
+    warnings.filterwarnings("ignore", module=r"multiprocessing\.resource_tracker")
+    # And it passes the command line to every child, by a write that waits for the child to read.
+    del sys.argv[1:]
     return Supervisor(settings).run()
 
 
 class Supervisor:
-    """The processes that run now, those that are to be started, and the way between them."""
+    """Owns the processes and the way between them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._context = multiprocessing.get_context("spawn")
         self._events: Events = SimpleQueue()
-        self._children: dict[tuple[ProcessRole, int], RunningChild] = {}
-        self._started: set[tuple[ProcessRole, int]] = set()
-        self._restarts: dict[tuple[ProcessRole, int], list[float]] = {}
-        self._due: list[tuple[float, ProcessSpec]] = []
+        self._family = Family(self._events)
+        self._router = Router(self._family.children)
+        self._recorder = self._router.recorder
         self._dispatcher = Dispatcher(
             credit=settings.supervisor.credit, max_in_flight=settings.supervisor.max_in_flight
         )
-        self._router = Router(self._children)
-        self._recorder = self._router.recorder
         self._exit_code: int | None = None
         self._stopping = False
+        self._hurried = False
+        self._not_saving = ""
         self._session_id = settings.ui.session_id
-        self._stdin = host.Stdin()
         self._modes = host.TerminalModes()
 
     def run(self) -> int:
         """Start everything, route until the UI leaves or a signal comes, stop everything."""
         for number in host.STOP_SIGNALS:
-            signal.signal(number, self._on_signal)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+                signal.signal(number, self._on_signal)
+        chats = self._settings.ui.mode == "chat"
         try:
-            self._start(plan.ui(self._settings), self._stdin)
-            if self._settings.ui.mode != "chat":
+            self._start(plan.ui(self._settings))
+            if not chats:
                 self._start_to_answer()
             self._turn_until(lambda: self._exit_code is not None, None)
             self._stop()
         finally:
-            for child in self._children.values():
-                child.process.kill()
-            self._modes.restore()
+            self._family.kill_all()
+            if chats:
+                self._modes.restore()
         return ExitCode.OK if self._exit_code is None else self._exit_code
 
     # --- the loop --------------------------------------------------------------------------------
@@ -99,21 +109,28 @@ class Supervisor:
         last_tick = time.monotonic()
         while not done():
             now = time.monotonic()
+            if deadline is not None and self._hurried:
+                deadline = min(deadline, now + _HURRIED_S)
             if deadline is not None and now >= deadline:
                 return False
-            wake = min([last_tick + _TICK_S, *(at for at, _ in self._due), deadline or now + 60])
-            try:
-                event = self._events.get(timeout=max(wake - now, 0.001))
+            due = (at for at, _ in self._family.due)
+            wake = min([last_tick + _TICK_S, *due, deadline or now + 60])
+            if (event := self._next_event(max(wake - now, 0.001))) is not None:
                 self._handle(event)
-            except Empty:
-                pass
             now = time.monotonic()
             if now - last_tick >= _TICK_S:
                 self._tick(now, asleep=now - last_tick > _ASLEEP_S)
                 last_tick = now
-            self._start_due(now)
+            for spec in self._family.take_due(now):
+                self._start(spec)
             self._recorder.flush()
         return True
+
+    def _next_event(self, timeout_s: float) -> Arrived | Ended | Signalled | None:
+        try:
+            return self._events.get(timeout=timeout_s)
+        except Empty:
+            return None
 
     def _handle(self, event: Arrived | Ended | Signalled) -> None:
         match event:
@@ -125,27 +142,38 @@ class Supervisor:
             case Ended(child):
                 self._on_end(child)
             case Signalled(number):
-                ui = self._children.get(("ui", 0))
-                self._recorder.log("info", "signal", number=number)
-                if number == signal.SIGINT and ui is not None and ui.ready and not self._stopping:
-                    ui.outbox.post(Interrupt())
-                else:
-                    self._exit_code = ExitCode.INTERRUPTED
+                self._on_stop_signal(number)
+
+    def _on_stop_signal(self, number: int) -> None:
+        """Ctrl-C is the UI's while it is there; anything else ends the program, twice at once."""
+        self._recorder.log("info", "signal", number=number)
+        ui_listens = any(ui.ready for ui in self._family.of("ui"))
+        if self._stopping:
+            self._hurried = True
+        elif number == signal.SIGINT and ui_listens:
+            self._tell_ui(Interrupt())
+        else:
+            self._exit_code = ExitCode.INTERRUPTED
 
     def _on_message(self, child: RunningChild, message: Message) -> None:
         now = time.monotonic()
         match message:
             case Report():
-                self._router.report(message)
+                if not self._router.report(message):
+                    self._recorder.count("chatbot.telemetry.lost_reports", 1, {"role": child.role})
             case Beat():
                 pass
             case Ready():
                 self._on_ready(child, message)
-            case BootFailed(reason):
-                child.boot_failure = reason
+            case Notice():
+                self._tell_ui(message)
+            case Resigned(reason):
+                child.resignation = reason
             case Leaving(exit_code):
                 child.stopping = True
                 self._exit_code = exit_code
+            case Ask() | ListModels() if self._stopping:
+                pass  # nobody is left to answer it, or to see the answer
             case _ if child.role == "ui":
                 if isinstance(message, Ask | Load) and message.session_id:
                     self._session_id = message.session_id
@@ -163,73 +191,78 @@ class Supervisor:
                 self._router.deliver(send.to, send.slot, send.message)
             except MessageTooLarge as error:
                 self._recorder.log("error", "message_too_large", reason=str(error))
-                if isinstance(send.message, Call):
-                    call = send.message
-                    reason = f"the conversation is too long to be sent ({error}); /new-session"
-                    refused = Failed(call.request_id, call.attempt, "bad_request", reason)
-                    now = time.monotonic()
-                    self._obey(self._dispatcher.from_worker(send.slot, refused, now))
+                self._refuse(send, f"too long to be passed on: {error}")
+
+    def _refuse(self, send: Send, reason: str) -> None:
+        """End what cannot be delivered for its size, so that nobody waits for it."""
+        match send.message:
+            case Call() as call:
+                line = f"the conversation is {reason}; /new-session begins anew"
+                refused = Failed(call.request_id, call.attempt, "bad_request", line)
+                now = time.monotonic()
+                self._obey(self._dispatcher.from_worker(send.slot, refused, now))
+            case Answered() | Failed() | Cancelled() | Interrupted() as terminal:
+                failed = Failed(terminal.request_id, terminal.attempt, "internal", reason)
+                self._router.deliver(send.to, send.slot, failed)
+            case _:
+                pass  # a piece of a stream, whose end tells the whole
 
     def _tick(self, now: float, *, asleep: bool) -> None:
-        """Once a second: checkpoints, held text, and the silence of those that should beat."""
+        """Once a second: checkpoints, text that the UI had no room for, and who is stuck."""
         self._obey(self._dispatcher.tick(now))
         self._router.show_held()
-        for child in self._children.values():
-            if asleep:  # we were suspended, and so were they: their silence means nothing
-                child.last_heard = now
-            limit = child.spec.silent_for_s
-            if limit is not None and child.ready and now - child.last_heard > limit:
-                self._recorder.log("error", "stuck", role=child.role, slot=child.slot)
-                child.process.kill()
-                child.last_heard = now
+        for child in self._family.kill_the_stuck(now, asleep=asleep):
+            self._recorder.log("error", "stuck", role=child.role, slot=child.slot)
 
     # --- births and deaths -----------------------------------------------------------------------
 
-    def _start(self, spec: ProcessSpec, stdin: host.Stdin | None = None) -> None:
-        child = RunningChild(spec, self._context, self._events, time.monotonic(), stdin)
-        self._children[spec.child.role, spec.child.slot] = child
+    def _start(self, spec: ProcessSpec) -> None:
+        try:
+            child = self._family.start(spec)
+        except OSError as error:  # out of descriptors, memory or processes: perhaps not for long
+            how = f"cannot start a process: {error.strerror or error}"
+            self._decide(spec, how, was_ready=True, says_why=False)
+            return
         if child.role == "telemetry":
             self._router.telemetry_started()
 
-    def _start_all(self, specs: tuple[ProcessSpec, ...]) -> None:
-        """Start those that were never started; what died since is the restart policy's business."""
+    def _start_once(self, *specs: ProcessSpec) -> None:
         for spec in specs:
-            key = (spec.child.role, spec.child.slot)
-            if key not in self._started and not self._stopping:
-                self._started.add(key)
+            if not self._family.was_started(spec) and not self._stopping:
                 self._start(spec)
 
     def _start_to_answer(self) -> None:
-        self._start_all(plan.to_answer(self._settings))
+        self._start_once(*plan.to_answer(self._settings))
         if self._settings.ui.target.backend == "sim":
-            self._start_all((plan.sim_server(self._settings),))
+            self._start_once(plan.sim_server(self._settings))
 
     def _want_sim_server(self) -> None:
-        """Start the simulated server, or kill one that is there and cannot be reached."""
-        server = self._children.get(("sim-server", 0))
-        starting = any(spec.child.role == "sim-server" for _, spec in self._due)
-        if server is not None and server.ready:
-            server.process.kill()
-        elif server is None and not starting and not self._stopping:
-            self._start(plan.sim_server(self._settings))
-
-    def _start_due(self, now: float) -> None:
-        for at, spec in list(self._due):
-            if at <= now:
-                self._due.remove((at, spec))
-                self._start(spec, self._stdin if spec.child.role == "ui" else None)
+        """Start the simulated server; one that is there but was not reached is asked again, and
+        killed if it does not listen."""
+        servers = self._family.of("sim-server")
+        if not servers:
+            if not self._family.is_due("sim-server") and not self._stopping:
+                self._start(plan.sim_server(self._settings))
+        elif servers[0].ready:
+            if host.is_listening(servers[0].address):
+                self._obey(self._dispatcher.sim_up(servers[0].address))
+            else:
+                servers[0].process.kill()
 
     def _on_ready(self, child: RunningChild, ready: Ready) -> None:
         child.ready = True
+        child.address = ready.address
         self._recorder.log("info", "ready", role=child.role, slot=child.slot, child_pid=ready.pid)
         match child.role:
             case "ui":
                 self._start_to_answer()
+                if self._not_saving:
+                    self._tell_ui(NotSaving(self._not_saving))
             case "store":
                 self._obey(self._dispatcher.store_up())
             case "worker":
                 self._obey(self._dispatcher.worker_up(child.slot))
-                self._start_all(plan.behind_the_first_worker(self._settings))
+                self._start_once(*plan.behind_the_first_worker(self._settings))
             case "sim-server":
                 self._obey(self._dispatcher.sim_up(ready.address))
             case "telemetry" | "supervisor":
@@ -238,12 +271,9 @@ class Supervisor:
     def _on_end(self, child: RunningChild) -> None:
         """A child's pipe has ended: everything it said has been heard. Reap it, and decide."""
         ended = child.reap()
-        how = child.boot_failure or ended
-        key = (child.role, child.slot)
-        del self._children[key]
-        now = time.monotonic()
+        del self._family.children[child.role, child.slot]
         level: Level = "info" if child.stopping else "error"
-        self._recorder.log(level, "ended", role=child.role, slot=child.slot, how=how)
+        self._recorder.log(level, "ended", role=child.role, slot=child.slot, how=ended)
         match child.role:
             case "worker":
                 self._obey(self._dispatcher.worker_down(child.slot))
@@ -257,20 +287,25 @@ class Supervisor:
                 pass
         if child.stopping or (self._stopping and child.role != "store"):
             return
-        history = self._restarts.setdefault(key, [])
-        started = child.ready or child.killed_by_signal
-        decision = decide(child.spec.policy, history, now, was_ready=started)
-        if child.role == "ui" and self._settings.ui.mode != "chat":
+        # One that said why it cannot go on would only say it again.
+        was_ready = (child.ready or child.killed_by_signal) and not child.resignation
+        how = child.resignation or ended
+        self._decide(child.spec, how, was_ready=was_ready, says_why=bool(child.resignation))
+
+    def _decide(self, spec: ProcessSpec, how: str, *, was_ready: bool, says_why: bool) -> None:
+        """Start a dead process again, or go on without it, as the policy says."""
+        role, now = spec.child.role, time.monotonic()
+        decision = self._family.decide(spec, now, was_ready=was_ready)
+        if role == "ui" and self._settings.ui.mode != "chat":
             decision = GiveUp("there is no terminal to go on with")
         match decision:
             case Restart(after_s):
-                history.append(now + after_s)
-                self._recorder.count("chatbot.process.restarts", 1, {"role": child.role})
-                self._due.append((now + after_s, self._reborn(child.spec)))
-                self._tell_ui(ProcessRestarted(child.role, child.slot, how))
+                self._recorder.count("chatbot.process.restarts", 1, {"role": role})
+                self._family.due.append((now + after_s, self._reborn(spec)))
+                self._tell_ui(ProcessRestarted(role, spec.child.slot, how))
             case GiveUp(reason):
-                self._recorder.log("error", "gave_up", role=child.role, reason=reason)
-                self._give_up(child, how if child.boot_failure else f"{how}; {reason}")
+                self._recorder.log("error", "gave_up", role=role, reason=reason)
+                self._give_up(spec, how if says_why else f"{how}; {reason}", usage=says_why)
 
     def _reborn(self, spec: ProcessSpec) -> ProcessSpec:
         """The UI comes back to the conversation it was in; everything else is stateless."""
@@ -281,21 +316,19 @@ class Supervisor:
         )
         return msgspec.structs.replace(spec, settings=back)
 
-    def _give_up(self, child: RunningChild, reason: str) -> None:
+    def _give_up(self, spec: ProcessSpec, reason: str, *, usage: bool) -> None:
         """A process stays dead: go on without it where that is possible."""
-        now = time.monotonic()
-        match child.role:
+        match spec.child.role:
             case "ui":
-                self._say(f"chatbot: the terminal process ended: {reason}")
-                self._exit_code = ExitCode.USAGE if child.boot_failure else ExitCode.TURN_FAILED
+                self._say(f"the terminal process ended: {reason}")
+                self._exit_code = ExitCode.USAGE if usage else ExitCode.TURN_FAILED
             case "store":
+                self._not_saving = reason
                 self._tell_ui(NotSaving(reason))
-                self._obey(self._dispatcher.store_gone(reason, now))
+                self._obey(self._dispatcher.store_gone(reason, time.monotonic()))
             case "worker":
-                self._start_all(plan.behind_the_first_worker(self._settings))
-                alive = [key for key in self._children if key[0] == "worker"]
-                due = [spec for _, spec in self._due if spec.child.role == "worker"]
-                if not alive and not due:
+                self._start_once(*plan.behind_the_first_worker(self._settings))
+                if not self._family.of("worker") and not self._family.is_due("worker"):
                     self._obey(self._dispatcher.workers_gone(f"no worker process: {reason}"))
             case "sim-server":
                 self._obey(self._dispatcher.sim_gone(f"the simulated server: {reason}"))
@@ -312,32 +345,45 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Stop everything, role by role, each by the same ladder: message, TERM, KILL."""
+        self._start_once(plan.telemetry(self._settings))  # what was reported is to be written
         self._stopping = True
-        self._due = [(at, spec) for at, spec in self._due if spec.child.role == "store"]
+        self._family.due = [entry for entry in self._family.due if entry[1].child.role == "store"]
         for role in plan.STOP_ORDER:
-            if (
-                role == "store"
-            ):  # everything that ended must be saved, even by a store that dies now
-                deadline = time.monotonic() + _SETTLE_S
-                self._turn_until(lambda: self._dispatcher.idle, deadline)
-                self._due.clear()
-            members = [child for child in self._children.values() if child.role == role]
+            if role == "store":
+                self._settle()
+            members = self._family.of(role)
             for child in members:
                 child.stopping = True
                 child.outbox.post(Stop())
-            if role == "telemetry":
-                self._recorder.flush()
-            for rung in ("wait", "terminate", "kill"):
-                if rung != "wait":
-                    for child in self._alive(members):
-                        getattr(child.process, rung)()
-                within_s = max((c.spec.stop_within_s for c in members), default=0.0)
-                deadline = time.monotonic() + (within_s if rung == "wait" else 1.0)
-                if self._turn_until(lambda: not self._alive(members), deadline):  # noqa: B023 - called at once
-                    break
+            self._climb(members)
 
-    def _alive(self, members: list[RunningChild]) -> list[RunningChild]:
-        return [child for child in members if child in self._children.values()]
+    def _settle(self) -> None:
+        """End what is still open, and see everything saved, even by a store that dies just now."""
+        self._obey(self._dispatcher.end_all(_ENDED))
+        settled = self._turn_until(self._is_settled, time.monotonic() + _SETTLE_S)
+        self._family.due.clear()
+        if not settled:
+            self._say("the last messages could not be saved in time")
+
+    def _is_settled(self) -> bool:
+        has_store = self._family.of("store") or self._family.is_due("store")
+        return self._dispatcher.idle or not has_store
+
+    def _climb(self, members: list[RunningChild]) -> None:
+        """Wait for processes that were told to stop, then insist."""
+
+        def gone() -> bool:
+            return not any(self._family.has(child) for child in members)
+
+        within_s = max((child.spec.stop_within_s for child in members), default=0.0)
+        if self._turn_until(gone, time.monotonic() + within_s):
+            return
+        for insist in (RunningChild.terminate, RunningChild.kill):
+            for child in members:
+                if self._family.has(child):
+                    insist(child)
+            if self._turn_until(gone, time.monotonic() + _RUNG_S):
+                return
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
@@ -345,5 +391,8 @@ class Supervisor:
 
     @staticmethod
     def _say(line: str) -> None:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(f"chatbot: {line}\n")
+            sys.stderr.flush()
+        except OSError:
+            pass  # there is nobody to tell

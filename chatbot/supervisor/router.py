@@ -1,7 +1,7 @@
 """The way of a message to its process: spans on the hops, patience with a slow terminal.
 
-It never waits. What is sent is queued, and bounded: by the dispatcher's limits, by joining deltas
-together for a UI that reads too slowly, and by dropping telemetry when that is full.
+It never waits. What is sent is queued, and the queues are bounded by other means than by waiting: by
+the dispatcher's limits, by joining deltas for a UI that reads too slowly, by dropping telemetry.
 """
 
 import msgspec
@@ -16,9 +16,10 @@ from chatbot.messages import (
     Message,
     ProcessRole,
     Report,
+    Terminal,
 )
 from chatbot.supervisor.child import RunningChild
-from chatbot.tracing import PRODUCER, Recorder, Span
+from chatbot.tracing import Recorder, Span
 
 _EARLY_REPORTS = 1024
 _HELD_TEXT = 1024 * 1024
@@ -37,21 +38,20 @@ class Router:
     def deliver(self, role: ProcessRole, slot: int, message: Message) -> None:
         """Queue a message for a process; one for a process that is gone is dropped.
 
-        Only the UI can be gone when something is sent to it: the dispatcher knows about the others.
-        Raises MessageTooLarge.
+        That is so for the UI and, while the program ends, for the others. Raises MessageTooLarge.
         """
         child = self._children.get((role, slot))
         if child is None:
             return
         match message:
             case Call():
-                with self._hop("llm.requests", message.request_id, message.traceparent) as span:
+                with self._hop(message, "llm.requests") as span:
                     call = msgspec.structs.replace(
                         message, traceparent=span.traceparent, queued_ns=span.start_ns
                     )
                     child.outbox.post(call)
             case Answered() | Failed() | Cancelled() | Interrupted() if role == "store":
-                with self._hop("store.answers", message.request_id, message.traceparent) as span:
+                with self._hop(message, "store.answers") as span:
                     child.outbox.post(
                         msgspec.structs.replace(message, traceparent=span.traceparent)
                     )
@@ -104,15 +104,5 @@ class Router:
         if not ui.outbox.offer(delta):
             self._held[delta.request_id] = delta
 
-    def _hop(self, destination: str, request_id: str, parent: str) -> Span:
-        """Start the span of handing a message on to another process."""
-        return self.recorder.span(
-            f"send {destination}",
-            kind=PRODUCER,
-            parent=parent,
-            messaging__system="chatbot",
-            messaging__operation__name="send",
-            messaging__operation__type="send",
-            messaging__destination__name=destination,
-            messaging__message__id=request_id,
-        )
+    def _hop(self, message: Call | Terminal, destination: str) -> Span:
+        return self.recorder.hop("send", destination, message.request_id, message.traceparent)

@@ -9,6 +9,7 @@ metrics at every interval: that is all that a kill can lose.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -20,6 +21,7 @@ from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     LogRecord,
     Measurement,
+    Notice,
     Ready,
     Record,
     Report,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from chatbot.telemetry.sdk import Sdk
 
 INBOX = TelemetryInbox
+SETTINGS = TelemetrySettings
 
 LOG = "chatbot.log"
 TRACE_LOG = "chatbot_traces.log"
@@ -55,7 +58,7 @@ def main(
     recorder: Recorder,
 ) -> ExitCode:
     """Run until told to stop. Raises ChatbotError when the log directory cannot be written."""
-    telemetry = Telemetry(settings)
+    telemetry = Telemetry(settings, outbox.send)
     outbox.send(Ready(os.getpid()))
     for batch in batches(inbox, outbox, recorder):
         stopping = telemetry.take(batch)
@@ -70,8 +73,9 @@ def main(
 class Telemetry:
     """The files and, unless it is switched off, the SDK behind them."""
 
-    def __init__(self, settings: TelemetrySettings) -> None:
+    def __init__(self, settings: TelemetrySettings, tell: Callable[[Notice], None]) -> None:
         directory = Path(settings.log_dir)
+        self._tell = tell
         self._log_stream = RotatingFile(directory / LOG)
         self._streams = [self._log_stream]
         self._failures_seen: dict[Path, int] = {}
@@ -157,6 +161,9 @@ class Telemetry:
             if failures and stream.path not in self._failing:
                 self._failing.add(stream.path)
                 self._log.own("error", "write_failed", file=stream.path.name, error=stream.error)
+                if len(self._failing) == 1:  # the others fail for the same reason
+                    said = f"cannot write {stream.path} ({stream.error})"
+                    self._tell(Notice(f"{said}: logs and traces are lost until it can be written"))
             elif not failures and stream.path in self._failing:
                 self._failing.remove(stream.path)
                 self._log.own(

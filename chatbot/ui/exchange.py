@@ -33,7 +33,7 @@ from chatbot.messages import (
     Terminal,
     UiInbox,
 )
-from chatbot.tracing import PRODUCER, Recorder
+from chatbot.tracing import Recorder
 from chatbot.ui.conversation import Conversation
 from chatbot.ui.terminal import Terminal as Keyboard
 from chatbot.ui.view import View
@@ -90,16 +90,7 @@ class Exchange:
             backend=chat.target.backend,
             gen_ai__request__model=chat.target.model,
         ) as span:
-            with self._recorder.span(
-                "send store.asks",
-                kind=PRODUCER,
-                parent=span.traceparent,
-                messaging__system="chatbot",
-                messaging__operation__name="send",
-                messaging__operation__type="send",
-                messaging__destination__name="store.asks",
-                messaging__message__id=request_id,
-            ) as hop:
+            with self._recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:
                 self._outbox.send(
                     chat.ask(request_id, text, hop=hop.traceparent, turn=span.traceparent)
                 )
@@ -150,6 +141,8 @@ class Exchange:
                     pass
                 case Loaded() if message.request_id == request_id:
                     return message
+                case NotSaving():
+                    pass  # the answer to the Load says the same
                 case Interrupt() if not self._keyboard.is_echo(message):
                     raise Leave(ExitCode.INTERRUPTED)
                 case _:

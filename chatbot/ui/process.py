@@ -33,6 +33,7 @@ from chatbot.ui.terminal import Terminal as Keyboard
 from chatbot.ui.view import JsonView, Notices, TextView, View
 
 INBOX = UiInbox
+SETTINGS = UiSettings
 
 
 def main(
@@ -211,7 +212,7 @@ class Ui:
             terminal = self._exchange.turn(self._conversation, text)
         except MessageTooLarge as error:
             self._notices.say(
-                f"too long to be sent: {error}; /new-session begins with nothing said"
+                f"too long to be sent: {error}; shorten it, or begin anew with /new-session"
             )
             self._turn_failed()
             return
@@ -226,6 +227,9 @@ class Ui:
         """Load the session that was asked for; a missing one ends the program."""
         wanted = self._settings.session_id
         loaded = self._exchange.load(wanted or None)
+        if loaded.error and self._settings.restarted:  # the chat goes on, with nothing known
+            self._conversation.new_session(wanted)
+            return
         if loaded.error:
             self._notices.say(f"cannot load the session: {loaded.error}")
             raise Leave(ExitCode.USAGE)

@@ -19,6 +19,7 @@ from chatbot.ui.view import Notices
 
 _AGAIN_S = 2.0
 _ECHO_WITHIN_S = 2.0
+_PATIENCE = 2  # so many keys may go unheard before one ends the program by itself
 
 
 class Stopped(ChatbotError):
@@ -62,6 +63,7 @@ class Terminal:
         self._stopped = False
         self._keys = Keys()
         self._last_interrupt = float("-inf")
+        self._unheard = 0
         self._line_before = ""
         self._edits = sys.stdin.isatty() and sys.stdout.isatty()
         if self._edits:
@@ -70,6 +72,7 @@ class Terminal:
 
                 self._readline = readline
         inbox.on_arrival = self._on_arrival
+        inbox.start()  # a Stop must be heard at the first prompt already
         signal.signal(signal.SIGINT, self._on_sigint)
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -112,6 +115,7 @@ class Terminal:
 
     def is_echo(self, interrupt: Interrupt) -> bool:
         """Whether this interrupt only repeats one that this process had itself."""
+        self._unheard = 0
         return not isinstance(interrupt, Pressed) and self._keys.is_echo(time.monotonic())
 
     def leaves_on_interrupt(self) -> bool:
@@ -132,6 +136,9 @@ class Terminal:
             raise Stopped("stopped")
         self._keys.pressed(time.monotonic())
         if not self._at_prompt:
+            self._unheard += 1
+            if self._unheard > _PATIENCE:  # the work loop stands in a write that nobody reads
+                raise KeyboardInterrupt
             self._inbox.post(Pressed())
             return
         self._line_before = self._readline.get_line_buffer() if hasattr(self, "_readline") else ""

@@ -71,15 +71,17 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes) -> CallE
     """Return the error of a response whose status is one; header names in any case."""
     lower = {name.lower(): value for name, value in headers.items()}
     value = _read_body(body)
-    message = (
-        "" if isinstance(value, str) and value.lstrip().startswith("<") else _describe(value)[0]
-    )
+    is_page = isinstance(value, str) and value.lstrip().startswith("<")
+    message, types = ("", ()) if is_page else _describe(value)
     told = one_line(message)
     if 300 <= status < 400:
         told = "the address redirects elsewhere, and redirects are not followed"
     text = f"{told} (HTTP {status})" if told else f"HTTP {status} {_phrase(status)}".rstrip()
+    kind = kind_of_status(status)
+    if kind == "model_not_found" and "model" not in f"{message} {types}".lower():
+        kind = "not_found"
     return CallError(
-        kind_of_status(status),
+        kind,
         text,
         status=status,
         retry_after_s=_retry_after_s(lower),

@@ -164,6 +164,8 @@ class OpenAiFormat:
     def produce_error(self, status: int, message: str) -> bytes:
         """Write the body of an error response."""
         kind, code = _ERROR_TYPES.get(status, ("server_error", None))
+        if status == 404 and "model" not in message:
+            code = None
         error = {"message": message, "type": kind, "param": None, "code": code}
         return values.encode({"error": error})
 

@@ -9,7 +9,7 @@ from chatbot.errors import CallError, WireError
 from chatbot.mailbox import Outbox
 from chatbot.messages import Answered, Call, Cancelled, Delta, Failed, Retrying, Sending
 from chatbot.settings import Backend, WorkerSettings
-from chatbot.tracing import CONSUMER, Recorder, Span
+from chatbot.tracing import Recorder, Span
 from chatbot.wire import FORMATS
 from chatbot.wire.format import Parser
 from chatbot.worker import retry
@@ -58,16 +58,7 @@ class LlmCall:
         """Make the call. A cancelled task returns `Cancelled`, after its socket is closed."""
         call = self._call
         self._record_wait()
-        span = self._recorder.span(
-            "process llm.requests",
-            kind=CONSUMER,
-            parent=call.traceparent,
-            messaging__system="chatbot",
-            messaging__operation__name="process",
-            messaging__operation__type="process",
-            messaging__destination__name="llm.requests",
-            messaging__message__id=call.request_id,
-        )
+        span = self._recorder.hop("process", "llm.requests", call.request_id, call.traceparent)
         with span:
             try:
                 async with asyncio.timeout(self._settings.total_timeout_s):
@@ -91,7 +82,7 @@ class LlmCall:
             return self._failed(failure, line, span)
 
     async def _make(self, span: Span) -> Answered | Failed:
-        if reason := self._backend.missing_key:
+        if reason := self._backend.obstacle:
             return self._failed(CallError("auth", reason), reason, span)
         # In the pipe before the first network byte: if this process dies, the dispatcher can tell
         # which of its calls may have been paid for.
@@ -143,7 +134,7 @@ class LlmCall:
                 await self._read(response, attempt)
         except CallError as error:
             error.args = (self._redact(str(error)),)
-            attempt.fail(str(error.status or error.kind), str(error))
+            attempt.fail(str(error.status or error.kind), error.kind)  # what it said may be content
             raise
         except asyncio.CancelledError:
             attempt.fail("cancelled", "cancelled")

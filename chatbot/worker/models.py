@@ -19,7 +19,7 @@ async def list_models(
 ) -> ModelsListed:
     """Ask the backend; a failure becomes the one line of `error`."""
     names: list[str] = []
-    problem = backend.missing_key
+    problem = backend.obstacle
     if not problem:
         try:
             async with asyncio.timeout(WITHIN_S):

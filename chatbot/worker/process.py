@@ -43,6 +43,7 @@ from chatbot.worker.models import list_models
 from chatbot.worker.redact import Redactor, redactor_for
 
 INBOX = WorkerInbox
+SETTINGS = WorkerSettings
 
 _STOP_S = 0.5
 _TRACEBACK_CHARS = 4000

@@ -25,7 +25,10 @@ def explain(error: CallError, backend: Backend, model: str, *, partial: bool = F
         case "model_not_found" if backend.name == "ollama":
             return f"{where} has no model {model!r} ({said}): get it with `ollama pull {model}`, or see /list-ollama-models"
         case "model_not_found":
-            return f"{where} has no model {model!r} ({said}): /models lists what it has, /model NAME takes one"
+            return f"{where} has no model {model!r} ({said}): /models lists what it has, /model or -m takes another"
+        case "not_found":
+            v1 = " (it usually ends in /v1)" if backend.wire_format == "openai" else ""
+            return f"{where} has no such address ({said}): {address}{v1}"
         case "rate_limited":
             return f"{where} says there are too many requests ({said}): {_when(error)}"
         case "server_error":
@@ -33,9 +36,9 @@ def explain(error: CallError, backend: Backend, model: str, *, partial: bool = F
         case "timeout":
             return f"{where} went silent ({said}): try again, or ask a smaller model"
         case "connection_lost" if partial:
-            return f"the connection to {where} broke off ({said}): what came is kept, /regenerate asks again"
+            return f"the connection to {where} broke off ({said}): what came is kept, ask again for the rest"
         case "connection_lost":
-            return f"the connection to {where} broke off ({said}): /regenerate asks again"
+            return f"the connection to {where} broke off ({said}): ask again"
         case "malformed":
             return f"{where} sent what cannot be used ({said}): {address}, or ask again"
         case "bad_request" if error.status is not None and 300 <= error.status < 400:
@@ -43,7 +46,7 @@ def explain(error: CallError, backend: Backend, model: str, *, partial: bool = F
         case "bad_request" if error.status == 413:
             return f"{where} refused the request ({said}): it is too long, begin anew with /new-session"
         case _:
-            return f"{where} refused the request ({said}): check the model and its options (/set)"
+            return f"{where} refused the request ({said}): check the model and the options (-m, -o)"
 
 
 def _when(error: CallError) -> str:

@@ -9,6 +9,7 @@ from chatbot.messages import Message, Notice, Ready, Stop
 from chatbot.tracing import Recorder
 
 INBOX = Notice | Stop
+SETTINGS = str
 
 
 def main(settings: str, inbox: Inbox[Message], outbox: Outbox, recorder: Recorder) -> ExitCode:

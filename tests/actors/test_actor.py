@@ -15,18 +15,18 @@ from chatbot import actor
 from chatbot.mailbox import Outbox, Reader
 from chatbot.messages import (
     Beat,
-    BootFailed,
     LogRecord,
     Message,
     Notice,
     Ready,
     Record,
     Report,
+    Resigned,
     Stop,
 )
 from tests.fakes import SPAWN
 
-SAYS = Ready | Beat | BootFailed | Report | Notice
+SAYS = Ready | Beat | Resigned | Report | Notice
 
 
 class Child:
@@ -36,12 +36,12 @@ class Child:
         reads, says_end = SPAWN.Pipe(duplex=False)
         inbox_end, writes = SPAWN.Pipe(duplex=False)
         child = actor.Child("worker", 0, "tests.actors.room_for_tests")
-        self.process = SPAWN.Process(target=actor.run, args=(child, settings, inbox_end, says_end))
+        self.process = SPAWN.Process(target=actor.run, args=(child, inbox_end, says_end))
         self.process.start()
         inbox_end.close()
         says_end.close()
         self.writes = writes
-        self.outbox = Outbox(writes)
+        self.outbox = Outbox(writes, preamble=msgspec.msgpack.encode(settings))
         self.heard: queue.Queue[Message] = queue.Queue()
         self.ended = threading.Event()
         Reader(reads, SAYS, self._hear, lambda _: self.ended.set())
@@ -115,8 +115,8 @@ def test_the_end_of_its_pipe_is_a_stop_too(child: Child) -> None:
 
 def test_a_room_that_cannot_start_says_why(started: list[Child]) -> None:
     started.append(Child("refuse to start"))
-    assert started[0].next(BootFailed) == BootFailed("cannot start: the reason")
-    assert started[0].exit_code() == actor.BOOT_FAILED
+    assert started[0].next(Resigned) == Resigned("cannot start: the reason")
+    assert started[0].exit_code() == actor.RESIGNED
 
 
 def test_a_crash_is_logged_and_told_by_the_exit_code_and_by_no_traceback(

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chatbot import actor
@@ -16,11 +17,11 @@ from chatbot.mailbox import Outbox, Reader
 from chatbot.messages import (
     Accepted,
     Ask,
-    BootFailed,
     FromAny,
     FromStore,
     Message,
     Ready,
+    Resigned,
     Stop,
     Target,
 )
@@ -38,13 +39,12 @@ class StoreProcess:
         context = get_context("spawn")
         inbox_end, self._to_store = context.Pipe(duplex=False)
         from_store, outbox_end = context.Pipe(duplex=False)
-        self.process = context.Process(
-            target=actor.run, args=(STORE, StoreSettings(path), inbox_end, outbox_end)
-        )
+        self.process = context.Process(target=actor.run, args=(STORE, inbox_end, outbox_end))
         self.process.start()
         inbox_end.close()  # only the child may hold them: then their end is the child's end
         outbox_end.close()
-        self.outbox = Outbox(self._to_store)
+        settings = msgspec.msgpack.encode(StoreSettings(path))
+        self.outbox = Outbox(self._to_store, preamble=settings)
         self._received: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         Reader(from_store, FromStore | FromAny, self._sort, lambda reason: self._received.put(None))
 
@@ -77,7 +77,7 @@ class StoreProcess:
 
     def _sort(self, batch: list[Message]) -> None:
         for message in batch:
-            if isinstance(message, Accepted | Ready | BootFailed):
+            if isinstance(message, Accepted | Ready | Resigned):
                 self._received.put(message)
 
 
@@ -143,7 +143,5 @@ def test_a_store_whose_parent_is_gone_saves_what_it_was_sent_and_leaves(
 
 def test_a_store_that_cannot_open_its_database_says_why_and_ends(tmp_path: Path) -> None:
     with closing(StoreProcess(str(tmp_path))) as store:
-        assert store.receive() == BootFailed(
-            f"{tmp_path} is a directory; name a file with --db PATH"
-        )
-        assert store.exit_code() == actor.BOOT_FAILED
+        assert store.receive() == Resigned(f"{tmp_path} is a directory; name a file with --db PATH")
+        assert store.exit_code() == actor.RESIGNED

@@ -26,12 +26,12 @@ from chatbot import actor
 from chatbot.errors import ChatbotError, ExitCode
 from chatbot.mailbox import Inbox, Outbox, Reader
 from chatbot.messages import (
-    BootFailed,
     LogRecord,
     Measurement,
     Ready,
     Record,
     Report,
+    Resigned,
     SpanRecord,
     Stop,
     SupervisorInbox,
@@ -58,18 +58,18 @@ class Supervisor:
     """The test's side of the pipes."""
 
     def __init__(self) -> None:
-        self.child_inbox, parent_out = SPAWN.Pipe(duplex=False)
+        self.child_inbox, self.parent_out = SPAWN.Pipe(duplex=False)
         parent_in, self.child_outbox = SPAWN.Pipe(duplex=False)
-        self.outbox = Outbox(parent_out)
+        self.outbox = Outbox(self.parent_out)
         self.received: list[Any] = []
         self.ended = threading.Event()
-        self._ends = [parent_out, parent_in, self.child_inbox, self.child_outbox]
+        self._ends = [self.parent_out, parent_in, self.child_inbox, self.child_outbox]
         self.reader = Reader(
             parent_in, SupervisorInbox, self.received.extend, lambda _: self.ended.set()
         )
 
     def wait_ready(self) -> None:
-        wait_for(lambda: any(isinstance(m, Ready | BootFailed) for m in self.received))
+        wait_for(lambda: any(isinstance(m, Ready | Resigned) for m in self.received))
 
     def report(self, *records: Record, dropped: int = 0) -> None:
         payload = msgspec.msgpack.encode(list(records))
@@ -409,8 +409,9 @@ def spawn(supervisor: Supervisor, logs: Path, environ: dict[str, str] | None = N
     child = actor.Child("telemetry", 0, "chatbot.telemetry.process")
     settings = TelemetrySettings(str(logs), environ=environ or {})
     ends = (supervisor.child_inbox, supervisor.child_outbox)
-    born = SPAWN.Process(target=actor.run, args=(child, settings, *ends))
+    born = SPAWN.Process(target=actor.run, args=(child, *ends))
     born.start()
+    supervisor.parent_out.send_bytes(msgspec.msgpack.encode(settings))
     return born
 
 

@@ -168,9 +168,9 @@ def respond_with(status: int, body: bytes = b"", **headers: str) -> Script:
     [
         (respond(b"SSH-2.0-OpenSSH_9.2\r\n"), "malformed", "not HTTP"),
         (respond(b"\x00\xff\x17garbage"), "malformed", "not HTTP"),
-        (respond(b"HTTP/1.1 404 \xff\xfe\r\ncontent-length: 0\r\n\r\n"), "model_not_found", "404"),
+        (respond(b"HTTP/1.1 404 \xff\xfe\r\ncontent-length: 0\r\n\r\n"), "not_found", "404"),
         (respond(b""), "connection_lost", "closed the connection"),
-        (respond_with(200), "connection_lost", "/regenerate"),
+        (respond_with(200), "connection_lost", "ask again"),
         (
             respond_with(200, gzip.compress(piece("x") + END), content_encoding="gzip"),
             "malformed",

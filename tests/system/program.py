@@ -103,9 +103,9 @@ class Program:
 
     def descendants(self) -> list[psutil.Process]:
         """Return every process that it has started and that still lives."""
-        self._seen |= {
-            child.pid for child in psutil.Process(self.process.pid).children(recursive=True)
-        }
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            self._seen |= {child.pid for child in children}
         alive: list[psutil.Process] = []
         for pid in self._seen:
             with contextlib.suppress(psutil.NoSuchProcess):  # it may end while we look
@@ -129,9 +129,12 @@ class Program:
 
     def end(self) -> None:
         """Kill whatever is left of it."""
-        for process in [*self.descendants(), self.process] if self.process.poll() is None else []:
-            process.kill()
+        left = self.descendants()
+        self.process.kill()
         self.process.wait(10)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream:
                 stream.close()

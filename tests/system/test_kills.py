@@ -1,5 +1,6 @@
 """`kill -9` of every process, one at a time: the turn ends, the next one works, nothing is left."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -201,10 +202,98 @@ def test_a_supervisor_that_is_interrupted_while_it_starts_leaves_nothing(tmp_pat
             assert eventually(lambda: len(program.descendants()) > number)  # noqa: B023 - called at once
             children = program.descendants()
             os.killpg(program.process.pid, signal.SIGINT)
-            assert program.process.wait(15) in (130, -signal.SIGINT)
+            assert program.process.wait(5) in (130, -signal.SIGINT)
             assert program.gone(children)
             assert "Traceback" not in program.stderr
         except subprocess.TimeoutExpired:
             pytest.fail(f"hangs when interrupted with {number} children")
         finally:
             program.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("delay_s", [0.05, 0.12, 0.2, 0.3, 0.45])
+def test_a_question_that_is_asked_while_the_program_ends_ends_too(
+    delay_s: float, number: int, tmp_path: Path
+) -> None:
+    program = Program(tmp_path, "--backend", "sim", "--no-cache", "hello")
+    try:
+        assert not eventually(lambda: False, delay_s)  # a moment in the middle of the start
+        os.killpg(program.process.pid, number)
+        assert program.process.wait(4) in (0, 130, -number)
+        assert program.gone(program.descendants())
+        if (tmp_path / "chatbot.db").exists():
+            roles = [role for role, _, _ in rows(program)]
+            assert roles == ["user", "assistant"] * (len(roles) // 2)
+    finally:
+        program.end()
+
+
+def test_a_store_that_dies_with_the_last_answer_still_gets_it(program: Program) -> None:
+    store = program.pid("store")
+    program.say("second")
+    program.next("delta")
+    kill(store, signal.SIGSTOP)  # so that it cannot have saved the answer
+    answered = program.next("answered")
+    kill(store)
+    assert program.finish() == 0
+    assert rows(program)[3] == ("assistant", answered["text"], "complete")
+
+
+def test_a_process_that_is_stuck_in_its_start_is_replaced(tmp_path: Path) -> None:
+    program = Program(tmp_path, "--backend", "sim", "--workers", "1")
+    try:
+        # The UI is the first; after it comes what the first answer needs.
+        assert eventually(lambda: len(_running(program)) >= 3)
+        for process in _running(program)[1:3]:
+            process.suspend()
+        program.say("first")
+        assert program.next("answered", within_s=60)["text"]
+        assert program.finish() == 0
+    finally:
+        program.end()
+
+
+def _running(program: Program) -> list[psutil.Process]:
+    """Return the children that have begun to run Python, in the order of their start."""
+    found = []
+    for process in sorted(program.descendants(), key=lambda process: process.pid):
+        with contextlib.suppress(psutil.Error):
+            if "--multiprocessing-fork" in process.cmdline():
+                found.append(process)
+    return found
+
+
+def test_a_database_that_stays_locked_is_told_and_the_chat_goes_on(program: Program) -> None:
+    other = sqlite3.connect(program.directory / "chatbot.db", isolation_level=None)
+    try:
+        other.execute("begin immediate")
+        program.say("second")
+        assert program.next("answered", within_s=60)["text"]
+        assert "not saving: " in program.stderr
+        assert "locked" in program.stderr
+    finally:
+        other.close()
+    assert program.finish() == 0
+
+
+def test_a_killed_tracker_of_multiprocessing_tells_the_user_nothing(program: Program) -> None:
+    (tracker,) = [p for p in program.descendants() if "resource_tracker" in " ".join(p.cmdline())]
+    tracker.kill()
+    kill(program.pid("telemetry"))
+    kill(program.pid("worker"))
+    program.say("second")
+    assert program.next("answered")["text"]
+    assert program.finish() == 0
+    assert "Warning" not in program.stderr
+
+
+def test_a_large_question_does_not_hang_the_start_when_the_terminal_dies(tmp_path: Path) -> None:
+    program = Program(tmp_path, "--backend", "sim", "x" * 120_000)
+    try:
+        assert eventually(lambda: len(program.descendants()) >= 2)
+        for child in program.descendants():
+            child.kill()
+        assert program.process.wait(10) in (0, 1)
+    finally:
+        program.end()

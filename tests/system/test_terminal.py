@@ -21,6 +21,7 @@ if sys.platform == "win32":
 import termios
 
 import pexpect
+import psutil
 import pyte
 
 CTRL_C, CTRL_D = "\x03", "\x04"
@@ -361,3 +362,48 @@ def test_without_a_database_the_chat_goes_on(terminal: Open) -> None:
     assert sum(line.startswith("not saving: ") for line in chat.lines) == 1, chat.lines
     chat.type(CTRL_D)
     assert chat.ends() == 0
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_killed_supervisor_leaves_the_terminal_as_it_was(chatbot: Chatbot, turns: int) -> None:
+    # In a shell, as a person would: the one that is killed is not the leader of the session.
+    script = '"$0" "$@"; echo "ended with $?"; read -r line'
+    command = chatbot.command("--backend", "sim")
+    shell = pexpect.spawn(
+        "/bin/sh",
+        ["-c", script, *command],
+        cwd=str(chatbot.directory),
+        env=chatbot.environment(TERM="xterm-256color"),
+        encoding="utf-8",
+        timeout=WITHIN_S,
+    )
+    shell.delaybeforesend = None
+    try:
+        modes = termios.tcgetattr(shell.child_fd)
+        shell.expect_exact("You: ")
+        for _ in range(turns):
+            shell.send("hello\r")
+            shell.expect_exact("Bot: ")
+            shell.expect_exact("You: ")
+        assert termios.tcgetattr(shell.child_fd) != modes  # the line is being edited
+        (supervisor,) = psutil.Process(shell.pid).children()
+        supervisor.kill()
+        shell.expect_exact("ended with 137")
+        assert eventually(lambda: termios.tcgetattr(shell.child_fd) == modes)
+        assert eventually(lambda: not psutil.Process(shell.pid).children())
+    finally:
+        shell.close(force=True)
+
+
+def test_without_a_database_a_killed_terminal_comes_back_too(terminal: Open) -> None:
+    screen = terminal("--backend", "sim", "--db", "missing/chat.db")
+    screen.at_prompt()
+    screen.type("hello\r")
+    screen.at_prompt("Bot: ")
+    before = screen.ui_pid()
+    os.kill(before, signal.SIGKILL)
+    screen.ui_pid(after=before)
+    screen.type("hello again\r")
+    screen.until(lambda lines: lines[-1:] == ["You:"] and sum("Bot: " in n for n in lines) >= 2)
+    screen.type(CTRL_D)
+    assert screen.ends() == 0

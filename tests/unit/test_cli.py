@@ -142,7 +142,7 @@ def test_every_option_arrives(run: CommandLine, tmp_path: Path) -> None:
         *("refresh", True),
     )
     assert (settings.store.path, settings.telemetry.log_dir) == ("my.db", "my-logs")
-    assert settings.supervisor.debug
+    assert settings.telemetry.debug
     assert settings.supervisor.workers == 5
     assert ui.default_models["ollama"] == "phi:latest"
     assert run("--no-cache").ui.cache == "off"
@@ -173,8 +173,8 @@ def test_bytes_that_are_no_text_can_still_be_sent(run: CommandLine) -> None:
         (["--config", "."], "cannot read the configuration file"),
         (["sim-server", "--port", "65536"], "0 to 65535"),
         (["sim-server", "--port", "http"], "--port"),
-        (["sim-server", "--chunks", "0"], "at least one chunk"),
-        (["sim-server", "--first-token", "-1"], "negative"),
+        (["sim-server", "--chunks", "0"], "from 1 to 100000"),
+        (["sim-server", "--first-token", "-1"], "from 0 to 3600"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(run: CommandLine, argv: list[str], named: str) -> None:

@@ -99,7 +99,6 @@ def test_the_command_line_beats_all() -> None:
     assert settings.ui.target == Target("grok", "mine", "from here", options)
     assert (settings.store.path, settings.telemetry.log_dir) == ("my.db", "my-logs")
     assert (settings.supervisor.workers, settings.ui.cache) == (4, "off")
-    assert settings.supervisor.debug
     assert settings.telemetry.debug
     assert settings.ui.backend_is_explicit
     assert settings.ui.model_is_explicit
@@ -168,7 +167,7 @@ def test_a_missing_key_ends_a_oneshot_and_not_a_chat(name: BackendName, variable
     line = refusal(mode="oneshot", prompt="hi", backend=name)
     assert f"set the environment variable {variable} and start again" in line
     assert line == refusal(mode="models", backend=name)
-    assert backend(chat(backend=name), name).missing_key == line
+    assert backend(chat(backend=name), name).obstacle == line
 
 
 def test_a_resumed_session_is_asked_where_it_was_asked_before() -> None:
@@ -194,14 +193,14 @@ def test_this_machine_needs_no_key_and_may_have_one(host: str) -> None:
     ["http://example.com", "HTTP://example.com", "http://127.0.0.1.example.com", "http://10.0.0.1"],
 )
 def test_a_key_is_not_sent_over_plain_http_to_another_machine(url: str) -> None:
-    line = refusal("", {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY})
+    line = refusal("", {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY}, backend="openai")
     assert line.startswith("OPENAI_BASE_URL: ")
     assert "https" in line
 
 
 @pytest.mark.parametrize("key", ["a\nb", "a\r\nX-Other: b", "schlüssel", "a\0b", "a\x1bb"])
 def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key: str) -> None:
-    line = refusal("", {"ANTHROPIC_API_KEY": key})
+    line = refusal("", {"ANTHROPIC_API_KEY": key}, backend="anthropic")
     assert line.startswith("ANTHROPIC_API_KEY: ")
     assert key not in line
 
@@ -294,7 +293,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("text", MALFORMED)
 def test_a_malformed_base_url_is_one_line_that_names_the_variable(text: str) -> None:
-    line = refusal("", {"OPENAI_BASE_URL": text})
+    line = refusal("", {"OPENAI_BASE_URL": text}, backend="openai")
     assert line.startswith("OPENAI_BASE_URL: ")
     assert "write for example http://localhost:11434" in line
     assert line.isprintable()
@@ -305,9 +304,17 @@ def test_a_malformed_base_url_of_the_file_is_named_by_its_key() -> None:
     assert line.startswith("backends.grok.base_url: ")
 
 
-@pytest.mark.parametrize("variable", ["OPENAI_BASE_URL", "OLLAMA_HOST"])
-def test_a_password_in_a_url_is_refused_without_showing_it(variable: str) -> None:
-    line = refusal("", {variable: f"https://me:{KEY}@example.com"})
+def test_what_is_wrong_with_a_backend_that_is_not_asked_is_told_only_when_it_is() -> None:
+    settings = chat("", {"OPENAI_BASE_URL": "nonsense", "OPENAI_API_KEY": KEY})
+    assert backend(settings, "openai").obstacle.startswith("OPENAI_BASE_URL: ")
+    assert not backend(settings, "ollama").obstacle
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"), [("OPENAI_BASE_URL", "openai"), ("OLLAMA_HOST", "ollama")]
+)
+def test_a_password_in_a_url_is_refused_without_showing_it(variable: str, name: str) -> None:
+    line = refusal("", {variable: f"https://me:{KEY}@example.com"}, backend=name)
     assert line.startswith(f"{variable}: put no user name or password")
     assert KEY not in line
 

@@ -5,6 +5,7 @@ import re
 import msgspec
 import pytest
 
+from chatbot.mailbox import MAX_FRAME_BYTES, encode
 from chatbot.messages import LogRecord, Measurement, Record, Report, SpanRecord
 from chatbot.tracing import CLIENT, Recorder, span_id_of, trace_id_of
 
@@ -118,6 +119,21 @@ def test_records_are_kept_while_the_way_is_full_and_then_dropped_and_counted(
         recorder.count("c")
     wire.full = False
     recorder.flush()
-    (report,) = wire.reports
-    assert len(decode(report.payload)) == 4096
-    assert report.dropped == 5000 - 4096
+    assert len(wire.records) == 4096
+    assert sum(report.dropped for report in wire.reports) == 5000 - 4096
+
+
+def test_records_that_no_frame_can_hold_are_dropped_and_counted(recorder: Recorder) -> None:
+    taken: list[Report] = []
+
+    def offer(report: Report) -> bool:
+        encode(report)
+        taken.append(report)
+        return True
+
+    recorder = Recorder("worker", 0, offer)
+    recorder.log("info", "too large", text="x" * MAX_FRAME_BYTES)
+    recorder.flush()
+    recorder.count("c")
+    recorder.flush()
+    assert [report.dropped for report in taken] == [1]

@@ -16,7 +16,7 @@ OPENAI = FORMATS["openai"]
         (400, "bad_request"),
         (401, "auth"),
         (403, "auth"),
-        (404, "model_not_found"),
+        (404, "not_found"),
         (408, "timeout"),
         (413, "bad_request"),
         (422, "bad_request"),
@@ -30,6 +30,18 @@ def test_a_status_says_what_kind_of_failure_it_is(name: WireFormat, status: int,
     error = FORMATS[name].parse_error(status, {}, b"")
     assert (error.kind, error.status) == (kind, status)
     assert str(status) in str(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":"model \'m\' not found"}',
+        b'{"error":{"message":"The model `m` does not exist","code":"model_not_found"}}',
+        b'{"type":"error","error":{"type":"not_found_error","message":"model: m"}}',
+    ],
+)
+def test_a_404_that_speaks_of_a_model_means_the_model(body: bytes) -> None:
+    assert FORMATS["openai"].parse_error(404, {}, body).kind == "model_not_found"
 
 
 @pytest.mark.parametrize(

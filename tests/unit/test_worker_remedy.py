@@ -1,5 +1,6 @@
 """The line that a person reads."""
 
+import re
 from typing import Any, get_args
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 
 from chatbot.errors import CallError, FailureKind
 from chatbot.settings import BACKENDS, Backend
+from chatbot.ui.commands import Refused, parse
 from chatbot.worker.remedy import explain
 
 BY_NAME: dict[str, Backend] = {b.name: b for b in BACKENDS}
@@ -40,7 +42,9 @@ def test_every_failure_of_every_backend_is_one_line_with_a_remedy(
         ("openai", "rate_limited", {"retry_after_s": 0.2}, "try again later"),
         ("openai", "server_error", {"retry_after_s": 90.0}, "try again in 90 s"),
         ("openai", "bad_request", {"status": 413}, "/new-session"),
-        ("openai", "bad_request", {"status": 400}, "/set"),
+        ("openai", "bad_request", {"status": 400}, "-o"),
+        ("openai", "not_found", {"status": 404}, "OPENAI_BASE_URL (it usually ends in /v1)"),
+        ("ollama", "not_found", {"status": 404}, "OLLAMA_HOST"),
         ("ollama", "bad_request", {"status": 302}, "OLLAMA_HOST"),
     ],
 )
@@ -54,3 +58,12 @@ def test_only_where_something_came_it_is_said_to_be_kept() -> None:
     lost = CallError("connection_lost", "no")
     assert "kept" in explain(lost, BY_NAME["openai"], "m", partial=True)
     assert "kept" not in explain(lost, BY_NAME["openai"], "m")
+
+
+def test_every_command_that_a_remedy_names_exists() -> None:
+    for backend in BACKENDS:
+        for kind in get_args(FailureKind):
+            for partial in (False, True):
+                line = explain(CallError(kind, "so"), backend, "some-model", partial=partial)
+                for command in re.findall(r"(?<![\w/:.])/[a-z-]+", line.replace("/v1", "")):
+                    assert not isinstance(parse(command + " x"), Refused), (command, line)
