@@ -207,7 +207,7 @@ def test_no_ollama_is_one_line_with_the_remedy(chatbot: Chatbot) -> None:
         (["--backend", "nobody"], {}, "--backend"),
         (["--ollama-model", "a b", "hi"], {}, "NAME:VERSION"),
         (["hi"], {"OLLAMA_HOST": "http://"}, "OLLAMA_HOST"),
-        (["hi"], {"OPENAI_BASE_URL": "localhost"}, "OPENAI_BASE_URL"),
+        (["--backend", "openai", "hi"], {"OPENAI_BASE_URL": "localhost"}, "OPENAI_BASE_URL"),
     ],
 )
 def test_wrong_configuration_is_one_line_that_names_it(
