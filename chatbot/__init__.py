@@ -20,6 +20,7 @@ The rooms, one per process, and what they stand on:
     tracing      spans, log lines and measurements as small records
     host         the one place that knows the operating system
     messages     all that crosses a process boundary
+    backends     the LLM servers that can be asked
     settings     everything that can be configured, merged once
     errors       everything that is raised on purpose; the exit codes
 

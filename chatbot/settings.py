@@ -5,107 +5,25 @@ only function that reads them together; it is pure (the caller passes the enviro
 of the file). No room reads the environment or a file of settings itself.
 """
 
-import ipaddress
 import math
 import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from chatbot.backends import (
+    BACKENDS,
+    Backend,
+    from_environment,
+    normalise_ollama_model,
+    parse_base_url,
+)
 from chatbot.errors import UsageError
 from chatbot.messages import BackendName, CachePolicy, Options, Target
 
-WireFormat = Literal["ollama", "anthropic", "openai"]
 UiMode = Literal["chat", "oneshot", "script", "models"]
-
-OLLAMA_MODEL = re.compile(  # [HOST[:PORT]/][NAMESPACE/]MODEL[:TAG]
-    r"([a-z0-9][\w.-]*:\d+/)?[a-z0-9][\w.-]*(/[a-z0-9][\w.-]*)*(:\w[\w.-]*)?\Z", re.ASCII | re.I
-)
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-OLLAMA_PORT = 11434
-
-_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]*:[0-9a-f:.]*(%\w+)?")  # a name, an IPv4 or an IPv6 address
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine. A name that only begins like its address may lead anywhere."""
-    if host in LOOPBACK_HOSTS:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class Backend(msgspec.Struct, frozen=True):
-    """Where an LLM listens, how it talks, and what it is asked for by default.
-
-    `base_url` has no trailing slash. It is empty for `sim`, whose address only the supervisor knows.
-    `key_variables` are the environment variables that may hold the key, the preferred one first.
-    """
-
-    name: BackendName
-    wire_format: WireFormat
-    base_url: str
-    url_variable: str
-    model: str
-    key_variables: tuple[str, ...] = ()
-    api_key: str = ""
-    fault: str = ""
-
-    def __repr__(self) -> str:  # a key must not reach a log or a traceback by way of repr()
-        return f"Backend({self.name!r}, {self.base_url!r}, key={'set' if self.api_key else 'none'})"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the address is on this machine: then no key is needed and no proxy is used."""
-        return is_loopback(urlsplit(self.base_url).hostname or "")
-
-    @property
-    def obstacle(self) -> str:
-        """The line to show when the backend cannot be asked, for want of a key or of an address that
-        is one; empty when it can."""
-        if self.fault:
-            return self.fault
-        if self.api_key or not self.key_variables or not self.base_url or self.is_loopback:
-            return ""
-        return (
-            f"{self.name} needs an API key: set the environment variable "
-            f"{' or '.join(self.key_variables)} and start again"
-        )
-
-
-BACKENDS: tuple[Backend, ...] = (
-    Backend("ollama", "ollama", "http://localhost:11434", "OLLAMA_HOST", "llama3:latest"),
-    Backend(
-        "anthropic",
-        "anthropic",
-        "https://api.anthropic.com",
-        "ANTHROPIC_BASE_URL",
-        "claude-sonnet-4-20250514",
-        ("ANTHROPIC_API_KEY",),
-    ),
-    Backend(
-        "grok",
-        "openai",
-        "https://api.x.ai/v1",
-        "GROK_BASE_URL",
-        "grok-4",
-        ("GROK_API_KEY", "XAI_API_KEY"),
-    ),
-    Backend(
-        "openai",
-        "openai",
-        "https://api.openai.com/v1",
-        "OPENAI_BASE_URL",
-        "gpt-4.1-mini",
-        ("OPENAI_API_KEY",),
-    ),
-    Backend("sim", "openai", "", "", "sim"),
-)
 
 
 class SupervisorSettings(msgspec.Struct, frozen=True):
@@ -246,7 +164,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
     Raises UsageError with one line that names the key and what is allowed.
     """
     file = parse_config(config)
-    backends = {b.name: _from_environment(_from_file(b, file), environ) for b in BACKENDS}
+    backends = {b.name: from_environment(_from_file(b, file), environ) for b in BACKENDS}
     backend = arguments.backend or file.backend or "ollama"
     resumes = bool(arguments.session_id or arguments.resume_latest) and arguments.backend is None
     if (fault := backends[backend].fault) and not resumes:
@@ -352,54 +270,6 @@ def _storable(key: str, value: int | float | str | bool) -> int | float | str | 
     return value
 
 
-def normalise_ollama_model(name: str) -> str:
-    """Return NAME with its tag (`latest` by default). Raises UsageError for a malformed name."""
-    if not OLLAMA_MODEL.match(name):
-        raise UsageError(
-            f"model name {name!r} is malformed: write NAME or NAME:VERSION, for example llama3 or codellama:13b"
-        )
-    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
-
-
-def parse_base_url(variable: str, text: str) -> str:
-    """Return the URL without its trailing slash. Raises UsageError for anything but http(s)://HOST…
-
-    `OLLAMA_HOST` may leave out the scheme, the host and the port, as Ollama itself allows; an
-    address that only a server can listen on (0.0.0.0, ::) becomes this machine's.
-    """
-    ollama = variable == "OLLAMA_HOST"
-    url = text.strip()
-    port = None
-    if ollama and "://" not in url:
-        url = f"http://{'localhost' if url.startswith(':') else ''}{url}"
-        port = OLLAMA_PORT
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        port = port if parts.port is None else parts.port
-        valid = (
-            parts.scheme in ("http", "https")
-            and _HOST.fullmatch(host) is not None
-            and port != 0
-            and not parts.query
-            and not parts.fragment
-            and url.isprintable()
-            and " " not in url
-        )
-    except ValueError:
-        valid = False
-    if not valid:
-        raise UsageError(
-            f"{variable}: {text!r} is not a base URL, write for example http://localhost:11434"
-        )
-    if "@" in parts.netloc:
-        raise UsageError(f"{variable}: put no user name or password into the URL, set the API key")
-    if ollama:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing listens here
-    authority = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
-    return urlunsplit((parts.scheme, authority, parts.path.rstrip("/"), "", ""))
-
-
 def _from_file(backend: Backend, file: ConfigFile) -> Backend:
     """Overlay the file's table on a backend's defaults. Raises UsageError."""
     table = file.backends.get(backend.name, BackendTable())
@@ -413,39 +283,6 @@ def _from_file(backend: Backend, file: ConfigFile) -> Backend:
         key = f"backends.{backend.name}.base_url"
         changes["base_url"] = parse_base_url(key, table.base_url)
     return msgspec.structs.replace(backend, **changes)
-
-
-def _from_environment(backend: Backend, environ: Mapping[str, str]) -> Backend:
-    """Overlay the environment's variables; what is wrong with them is told when it is asked."""
-    try:
-        url = environ.get(backend.url_variable, "").strip()
-        base_url = parse_base_url(backend.url_variable, url) if url else backend.base_url
-        configured = msgspec.structs.replace(
-            backend, base_url=base_url, api_key=_key(backend, environ)
-        )
-        sent_openly = base_url.startswith("http://") and not configured.is_loopback
-    except UsageError as error:
-        return msgspec.structs.replace(backend, base_url="", fault=str(error))
-    if configured.api_key and sent_openly:
-        fault = (
-            f"{backend.url_variable}: refusing to send an API key over plain http to another "
-            "machine, use https"
-        )
-        return msgspec.structs.replace(backend, base_url="", fault=fault)
-    return configured
-
-
-def _key(backend: Backend, environ: Mapping[str, str]) -> str:
-    """Return the key from the first variable that has one. Raises UsageError."""
-    for variable in backend.key_variables:
-        key = environ.get(variable, "").strip()
-        if key and not (key.isascii() and key.isprintable()):
-            raise UsageError(
-                f"{variable}: the key contains characters that no HTTP header can carry"
-            )
-        if key:
-            return key
-    return ""
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:

@@ -116,22 +116,28 @@ class Gate:
     """A point that a script waits at until the test opens it."""
 
     def __init__(self) -> None:
-        self._opened = threading.Event()
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self.reached = threading.Event()
 
     def open(self) -> None:
         """Let through whoever waits, now and later."""
-        self._opened.set()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has been opened."""
-        return self._opened.is_set()
+        with self._lock:
+            self._is_open = True
+            for loop, opened in self._waiting:
+                loop.call_soon_threadsafe(opened.set)
+            self._waiting.clear()
 
     async def passed(self) -> None:
         """Wait, in the server's loop."""
         self.reached.set()
-        assert await asyncio.to_thread(self._opened.wait, DEADLINE_S)
+        opened = asyncio.Event()
+        with self._lock:
+            if self._is_open:
+                return
+            self._waiting.append((asyncio.get_running_loop(), opened))
+        await asyncio.wait_for(opened.wait(), DEADLINE_S)
 
 
 class FakeLlm:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from chatbot.settings import WireFormat
+from chatbot.backends import WireFormat
 from chatbot.wire import FORMATS
 from chatbot.wire.format import Event, TokenCount
 

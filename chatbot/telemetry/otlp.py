@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 
-from chatbot.settings import is_loopback
+from chatbot.backends import is_loopback
 from chatbot.telemetry.export import SpanQueue, metric_interval_ms
 
 SHUTDOWN_S = 1.0

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from chatbot.backends import normalise_ollama_model
 from chatbot.messages import (
     Ask,
     BackendName,
@@ -17,7 +18,6 @@ from chatbot.messages import (
     StoredMessage,
     Target,
 )
-from chatbot.settings import normalise_ollama_model
 
 
 class Conversation:

@@ -13,7 +13,7 @@ The workers use the client's side (`build_chat`, `parser`, `parse_models`, `pars
 simulated server the other one. Nothing here opens a socket, reads a clock or waits.
 """
 
-from chatbot.settings import WireFormat
+from chatbot.backends import WireFormat
 from chatbot.wire.anthropic import ANTHROPIC
 from chatbot.wire.format import Format
 from chatbot.wire.ollama import OLLAMA

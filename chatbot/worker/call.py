@@ -5,10 +5,11 @@ import contextlib
 import random
 import time
 
+from chatbot.backends import Backend
 from chatbot.errors import CallError, WireError
 from chatbot.mailbox import Outbox
 from chatbot.messages import Answered, Call, Cancelled, Delta, Failed, Retrying, Sending
-from chatbot.settings import Backend, WorkerSettings
+from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder, Span
 from chatbot.wire import FORMATS
 from chatbot.wire.format import Parser

@@ -20,8 +20,9 @@ import httpx
 from aiohttp.connector import Connection
 from httpx_aiohttp import AiohttpTransport
 
+from chatbot.backends import Backend
 from chatbot.errors import CallError, WireError
-from chatbot.settings import Backend, WorkerSettings
+from chatbot.settings import WorkerSettings
 from chatbot.wire.format import HttpRequest
 from chatbot.worker.faults import FOREIGN, translate
 

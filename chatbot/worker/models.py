@@ -2,9 +2,9 @@
 
 import asyncio
 
+from chatbot.backends import Backend
 from chatbot.errors import CallError
 from chatbot.messages import ListModels, ModelsListed
-from chatbot.settings import Backend
 from chatbot.wire import FORMATS
 from chatbot.worker.client import Client
 from chatbot.worker.redact import Redactor

@@ -19,6 +19,7 @@ import msgspec
 
 from chatbot import host
 from chatbot.actor import BEAT_EVERY_S
+from chatbot.backends import Backend
 from chatbot.errors import ExitCode
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
@@ -35,7 +36,7 @@ from chatbot.messages import (
     Stop,
     WorkerInbox,
 )
-from chatbot.settings import Backend, WorkerSettings
+from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder
 from chatbot.worker.call import LlmCall
 from chatbot.worker.client import Client

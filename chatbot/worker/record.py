@@ -6,8 +6,8 @@ with the two names of the original beside them: `backend`, and the request's dur
 
 import time
 
+from chatbot.backends import Backend
 from chatbot.messages import AttributeValue, Call
-from chatbot.settings import Backend
 from chatbot.tracing import CLIENT, Recorder, Span
 from chatbot.worker.answer import Answer
 from chatbot.worker.client import Server

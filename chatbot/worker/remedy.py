@@ -1,7 +1,7 @@
 """The line a person reads when a call failed: what happened, where, and what to do. Pure."""
 
+from chatbot.backends import Backend
 from chatbot.errors import CallError
-from chatbot.settings import Backend
 
 
 def explain(error: CallError, backend: Backend, model: str, *, partial: bool = False) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import msgspec
 import pytest
 
+from chatbot.backends import BACKENDS, Backend
 from chatbot.errors import ExitCode
 from chatbot.mailbox import Inbox, Outbox, Reader, encode, frame_of
 from chatbot.messages import (
@@ -45,7 +46,7 @@ from chatbot.messages import (
     Stop,
     Target,
 )
-from chatbot.settings import BACKENDS, Backend, SimServerSettings, WorkerSettings
+from chatbot.settings import SimServerSettings, WorkerSettings
 from chatbot.simserver.server import SimServer
 from chatbot.tracing import Recorder
 from chatbot.worker import call as call_room
@@ -259,8 +260,7 @@ def test_many_streams_run_at_once_in_one_worker() -> None:
         await visit.begin()
         await visit.send(piece("first "))
         arrived.release()
-        while not gate.is_open:  # 250 threads waiting would be too many: poll
-            await asyncio.sleep(0.01)
+        await gate.passed()
         await visit.send(piece("and last") + b"data: [DONE]\n\n")
 
     with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from chatbot import cli
-from chatbot.settings import BACKENDS, load, parse_config
+from chatbot.backends import BACKENDS
+from chatbot.settings import load, parse_config
 from chatbot.ui import commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,7 @@ def test_the_table_of_commands_has_every_command() -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_the_table_of_backends_is_what_the_settings_say(backend: object) -> None:
-    from chatbot.settings import Backend
+    from chatbot.backends import Backend
 
     assert isinstance(backend, Backend)
     (row,) = re.findall(rf"^\| `{backend.name}`.*$", README, re.MULTILINE)

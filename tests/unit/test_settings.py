@@ -7,18 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.backends import Backend, is_loopback, normalise_ollama_model, parse_base_url
 from chatbot.errors import UsageError
 from chatbot.messages import BackendName, Options, Target
-from chatbot.settings import (
-    Arguments,
-    Backend,
-    Settings,
-    is_loopback,
-    load,
-    normalise_ollama_model,
-    parse_base_url,
-    parse_option_value,
-)
+from chatbot.settings import Arguments, Settings, load, parse_option_value
 
 KEY = "sk-secret-0123456789"
 

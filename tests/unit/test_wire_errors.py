@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbot.settings import WireFormat
+from chatbot.backends import WireFormat
 from chatbot.wire import FORMATS
 from tests.strategies_wire import captured, formats
 

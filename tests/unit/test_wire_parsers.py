@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.backends import WireFormat
 from chatbot.errors import WireError
-from chatbot.settings import WireFormat
 from chatbot.wire import FORMATS
 from chatbot.wire.format import (
     Event,

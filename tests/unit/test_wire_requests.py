@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.backends import WireFormat
 from chatbot.errors import CallError
 from chatbot.messages import ChatMessage, Target
-from chatbot.settings import WireFormat
 from chatbot.wire import FORMATS
 from tests.strategies_wire import captured, formats
 

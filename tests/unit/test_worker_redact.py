@@ -2,7 +2,8 @@
 
 import pytest
 
-from chatbot.settings import BACKENDS, WorkerSettings
+from chatbot.backends import BACKENDS
+from chatbot.settings import WorkerSettings
 from chatbot.worker.redact import MASK, Redactor, redactor_for
 
 KEY = "sk-proj-0123456789abcdef"

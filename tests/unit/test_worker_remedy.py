@@ -6,8 +6,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from chatbot.backends import BACKENDS, Backend
 from chatbot.errors import CallError, FailureKind
-from chatbot.settings import BACKENDS, Backend
 from chatbot.ui.commands import Refused, parse
 from chatbot.worker.remedy import explain
 
