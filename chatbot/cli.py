@@ -121,6 +121,11 @@ def _chat(argv: list[str], *, models: bool) -> int:
     options = chat_parser(models=models).parse_intermixed_args(argv[:cut])
     if not models:
         options.prompt += argv[cut + 1 :]
+        if options.prompt[:1] and options.prompt[0] in PROGRAMS and cut == len(argv):
+            word = options.prompt[0]
+            return _refuse(
+                f"{word!r} goes first: chatbot {word} …; or to ask it: chatbot -- {word}"
+            )
     from chatbot.errors import ChatbotError
 
     try:

@@ -173,6 +173,7 @@ def test_bytes_that_are_no_text_can_still_be_sent(run: CommandLine) -> None:
         (["--config", "."], "cannot read the configuration file"),
         (["sim-server", "--port", "65536"], "0 to 65535"),
         (["sim-server", "--port", "http"], "--port"),
+        (["--db", "x.db", "models"], "goes first"),
         (["sim-server", "--chunks", "0"], "from 1 to 100000"),
         (["sim-server", "--first-token", "-1"], "from 0 to 3600"),
     ],
