@@ -59,6 +59,11 @@ class Program:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
+    def close_input(self) -> None:
+        """End its input: what a one-shot with a pipe for its stdin waits for."""
+        assert self.process.stdin
+        self.process.stdin.close()
+
     def next(self, *names: str, within_s: float = 30.0) -> dict[str, Any]:
         """Return the next event of one of these names; others before it are passed over."""
         deadline = time.monotonic() + within_s
@@ -114,9 +119,8 @@ class Program:
 
     def finish(self, within_s: float = 30.0) -> int:
         """Close its input and wait for its end; return the exit code. Nothing may be left behind."""
-        assert self.process.stdin
         children = self.descendants()
-        self.process.stdin.close()
+        self.close_input()
         code = self.process.wait(within_s)
         for thread in self._threads:
             thread.join(within_s)

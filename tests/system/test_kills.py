@@ -218,6 +218,7 @@ def test_a_question_that_is_asked_while_the_program_ends_ends_too(
 ) -> None:
     program = Program(tmp_path, "--backend", "sim", "--no-cache", "hello")
     try:
+        program.close_input()
         assert not eventually(lambda: False, delay_s)  # a moment in the middle of the start
         os.killpg(program.process.pid, number)
         assert program.process.wait(4) in (0, 130, -number)
@@ -229,14 +230,52 @@ def test_a_question_that_is_asked_while_the_program_ends_ends_too(
         program.end()
 
 
-def test_a_store_that_dies_with_the_last_answer_still_gets_it(program: Program) -> None:
+def test_a_question_that_waits_for_a_worker_when_the_program_ends_ends_too(tmp_path: Path) -> None:
+    program = Program(tmp_path, "--backend", "sim", "--workers", "1", "hello")
+    try:
+        program.close_input()
+        assert eventually(lambda: len(_running(program)) >= 2)
+        _running(program)[1].suspend()  # the worker: it never comes to be ready
+        program.next("asked")
+        assert eventually(lambda: len(_accepted(tmp_path)) == 1)
+        program.process.send_signal(signal.SIGTERM)
+        assert program.process.wait(8) == 130
+        assert [(role, status) for role, _, status in rows(program)] == [
+            ("user", "complete"),
+            ("assistant", "interrupted"),
+        ]
+    finally:
+        program.end()
+
+
+def _has_ended(program: Program, role: str) -> bool:
+    return any(line["fields"]["role"] == role for line in program.log_lines("ended"))
+
+
+def _accepted(directory: Path) -> list[str]:
+    """Return the questions that are committed by now."""
+    path = directory / "chatbot.db"
+    if not path.exists():
+        return []
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        try:
+            return [row[0] for row in connection.execute("select content from messages")]
+        except sqlite3.OperationalError:  # the tables are not there yet
+            return []
+
+
+def test_a_store_that_dies_while_the_program_ends_still_gets_the_last_answer(
+    program: Program,
+) -> None:
     store = program.pid("store")
     program.say("second")
     program.next("delta")
-    kill(store, signal.SIGSTOP)  # so that it cannot have saved the answer
+    kill(store, signal.SIGSTOP)  # so that it cannot save the answer
     answered = program.next("answered")
+    program.close_input()
+    assert eventually(lambda: _has_ended(program, "worker"))
     kill(store)
-    assert program.finish() == 0
+    assert program.process.wait(15) == 0
     assert rows(program)[3] == ("assistant", answered["text"], "complete")
 
 
@@ -291,6 +330,7 @@ def test_a_killed_tracker_of_multiprocessing_tells_the_user_nothing(program: Pro
 def test_a_large_question_does_not_hang_the_start_when_the_terminal_dies(tmp_path: Path) -> None:
     program = Program(tmp_path, "--backend", "sim", "x" * 120_000)
     try:
+        program.close_input()
         assert eventually(lambda: len(program.descendants()) >= 2)
         for child in program.descendants():
             child.kill()

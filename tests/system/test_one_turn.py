@@ -148,3 +148,17 @@ def test_nothing_but_events_was_written(program: Program, tmp_path: Path) -> Non
         "extrachat_traces_process.log",
         "extrachat_metrics_process.log",
     }
+
+
+def test_a_cached_answer_is_traced_too_though_the_program_ends_at_once(tmp_path: Path) -> None:
+    for expected in (False, True):
+        program = Program(tmp_path, "--backend", "sim", "again")
+        try:
+            program.close_input()
+            answered = program.next("answered")
+            assert program.finish() == 0
+        finally:
+            program.end()
+        assert answered["cached"] is expected
+        traces = (tmp_path / "logs" / "extrachat_traces_process.log").read_text(encoding="utf-8")
+        assert answered["trace_id"] in traces
