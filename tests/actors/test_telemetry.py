@@ -176,7 +176,10 @@ def span_names(logs: Path) -> list[str]:
 
 def counters(logs: Path) -> dict[str, dict[tuple[str, ...], int]]:
     """Return the counters of the last metrics line: by name, by the values of their attributes."""
-    (resource,) = json_lines(logs / process.METRICS)[-1]["resourceMetrics"]
+    lines = json_lines(logs / process.METRICS)
+    if not lines:  # nothing was counted, and there is nothing to export
+        return {}
+    (resource,) = lines[-1]["resourceMetrics"]
     return {
         metric["name"]: {
             tuple(sorted(a["value"]["stringValue"] for a in point.get("attributes", []))): int(
