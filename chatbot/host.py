@@ -115,7 +115,7 @@ class Stdin:
             fd = msvcrt.open_osfhandle(fd, os.O_RDONLY)
         os.dup2(fd, 0)
         os.close(fd)
-        sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+        sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - to the end
 
     def __getstate__(self) -> dict[str, Any]:
         from multiprocessing import reduction

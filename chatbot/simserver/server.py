@@ -67,7 +67,7 @@ class SimServer:
                 f"{_reason(error)}; give another port, or 0 for any that is free"
             ) from error
         address = self._server.sockets[0].getsockname()
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104 - only shown
         return f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{address[1]}"
 
     async def stop(self) -> None:
