@@ -28,12 +28,12 @@ KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Hold SIGINT back while a child is being started: it is born with it blocked.
+def stop_signals_held() -> Iterator[None]:
+    """Hold the stop signals back while a child is being started: it is born with them blocked.
 
-    Ctrl-C goes to every process on the terminal, and would kill a child that has not yet come to
-    setting up its own handling. `let_interrupts_in` ends this in the child; in the parent a signal
-    that came meanwhile is delivered afterwards.
+    Ctrl-C, a terminal that closes and `kill` of the group go to every process of the program, and
+    would kill a child that has not yet come to setting up its own handling. `let_stop_signals_in`
+    ends this in the child; in the parent a signal that came meanwhile is delivered afterwards.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -41,17 +41,17 @@ def interrupts_held() -> Iterator[None]:
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # else the first start launches it, and changes the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def let_interrupts_in() -> None:
-    """Unblock SIGINT in a child that has decided what to do about it."""
+def let_stop_signals_in() -> None:
+    """Unblock the stop signals in a child that has decided what to do about each."""
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def die_with_parent(number: int) -> None:

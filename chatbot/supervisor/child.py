@@ -64,7 +64,7 @@ class RunningChild:
             name=f"chatbot-{spec.child.role}",
             daemon=True,
         )
-        with host.interrupts_held():
+        with host.stop_signals_held():
             self.process.start()
         # The child's ends are the child's alone: only then does its death end the pipe.
         childs_inbox.close()
@@ -92,6 +92,11 @@ class RunningChild:
     def killed_by_signal(self) -> bool:
         """Whether it was ended from outside. Only after `reap`."""
         return (self.process.exitcode or 0) < 0
+
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether what ended it was a signal that asks a program to stop. Only after `reap`."""
+        return -(self.process.exitcode or 0) in host.STOP_SIGNALS
 
     def handled(self) -> None:
         """A batch of this child has been dealt with: its reader may bring another."""

@@ -287,6 +287,9 @@ class Supervisor:
                 pass
         if child.stopping or (self._stopping and child.role != "store"):
             return
+        if child.role == "ui" and child.told_to_stop:  # while it started: else it says so itself
+            self._exit_code = ExitCode.INTERRUPTED
+            return
         # One that said why it cannot go on would only say it again.
         was_ready = (child.ready or child.killed_by_signal) and not child.resignation
         how = child.resignation or ended

@@ -230,6 +230,32 @@ def test_a_question_that_is_asked_while_the_program_ends_ends_too(
         program.end()
 
 
+def test_a_terminal_that_is_told_to_stop_while_it_starts_leaves_without_a_word(
+    tmp_path: Path,
+) -> None:
+    program = Program(tmp_path, "--backend", "sim", "hello")
+    try:
+        assert eventually(lambda: len(_running(program)) >= 1)
+        kill(_running(program)[0].pid, signal.SIGTERM)
+        assert program.process.wait(8) == 130
+        assert program.stderr == ""
+    finally:
+        program.end()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_child_is_born_deaf_to_what_a_closing_terminal_sends(number: int, tmp_path: Path) -> None:
+    program = Program(tmp_path, "--backend", "sim", "hello")
+    try:
+        assert eventually(lambda: len(_running(program)) >= 1)
+        kill(_running(program)[0].pid, number)
+        program.close_input()
+        assert program.next("answered")["text"]
+        assert program.process.wait(8) == 0
+    finally:
+        program.end()
+
+
 def test_a_question_that_waits_for_a_worker_when_the_program_ends_ends_too(tmp_path: Path) -> None:
     program = Program(tmp_path, "--backend", "sim", "--workers", "1", "hello")
     try:
