@@ -491,7 +491,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.dispatcher.idle
 
 
-AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 
 
 TestAnyOrder = AnyOrder.TestCase
