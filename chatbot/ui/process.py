@@ -70,8 +70,8 @@ class Ui:
         self._settings = settings
         self._outbox = outbox
         self._notices = Notices(sys.stderr)
-        self._keyboard = Keyboard(inbox, self._notices)
         chatting = settings.mode == "chat"
+        self._keyboard = Keyboard(inbox, self._notices, chatting=chatting)
         view: View = (
             JsonView(sys.stdout, self._notices)
             if settings.json

@@ -2,7 +2,8 @@
 
 Ctrl-C belongs to this process; the supervisor passes on one that reached only itself. At the prompt
 it ends the reading of the line at once, elsewhere it becomes an `Interrupt` in the inbox, so that
-the work loop meets it in its own order.
+the work loop meets it in its own order. One that the work loop has not met when the next line is to
+be read ends that reading instead: none is lost between the two.
 """
 
 import contextlib
@@ -54,16 +55,22 @@ class Keys:
 
 
 class Terminal:
-    """The keyboard, as lines and interrupts."""
+    """The keyboard, as lines and interrupts.
 
-    def __init__(self, inbox: Inbox[UiInbox], notices: Notices) -> None:
+    `chatting`: a person is at it, whose Ctrl-C reaches this process by itself, and means no more
+    than the line at the prompt. A script is ended by any.
+    """
+
+    def __init__(self, inbox: Inbox[UiInbox], notices: Notices, *, chatting: bool) -> None:
         self._inbox = inbox
         self._notices = notices
+        self._chatting = chatting
         self._at_prompt = False
         self._stopped = False
         self._keys = Keys()
         self._last_interrupt = float("-inf")
         self._unheard = 0
+        self._passed_on = 0
         self._line_before = ""
         self._edits = sys.stdin.isatty() and sys.stdout.isatty()
         if self._edits:
@@ -85,9 +92,7 @@ class Terminal:
         if not self._edits:
             self._notices.prompt(prompt)
         try:
-            self._at_prompt = True
-            if self._stopped:
-                raise Stopped("stopped")
+            self._begin_to_read()
             if self._edits:
                 return input(prompt)
             line = sys.stdin.readline()
@@ -104,9 +109,7 @@ class Terminal:
     def read_all(self) -> str:
         """Return all of the standard input. Raises like `read_line`."""
         try:
-            self._at_prompt = True
-            if self._stopped:
-                raise Stopped("stopped")
+            self._begin_to_read()
             return sys.stdin.read()
         except OSError as error:
             raise _unreadable(error) from error
@@ -116,7 +119,10 @@ class Terminal:
     def is_echo(self, interrupt: Interrupt) -> bool:
         """Whether this interrupt only repeats one that this process had itself."""
         self._unheard = 0
-        return not isinstance(interrupt, Pressed) and self._keys.is_echo(time.monotonic())
+        if isinstance(interrupt, Pressed):
+            return False
+        self._passed_on -= 1
+        return self._keys.is_echo(time.monotonic())
 
     def leaves_on_interrupt(self) -> bool:
         """Whether this Ctrl-C at the prompt means leaving: the second one in two seconds, on an
@@ -129,6 +135,14 @@ class Terminal:
             return again and not self._line_before
         self._notices.say("(Ctrl-C again, or Ctrl-D, leaves)")
         return False
+
+    def _begin_to_read(self) -> None:
+        self._at_prompt = True  # from here on a handler raises; what came before is looked at here
+        if self._stopped:
+            raise Stopped("stopped")
+        if self._unheard or (self._passed_on > 0 and not self._chatting):
+            self._unheard = 0
+            raise KeyboardInterrupt
 
     def _on_sigint(self, number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -152,13 +166,19 @@ class Terminal:
         self._inbox.post(Stop())
 
     def _on_arrival(self, batch: list[UiInbox]) -> None:
-        """In the reader's thread: a Stop must reach a main thread that stands in a read."""
-        if any(isinstance(message, Stop) for message in batch):
-            self._stopped = True
-            if self._at_prompt and hasattr(signal, "pthread_kill"):
-                main_thread = threading.main_thread().ident
-                if main_thread is not None:
-                    signal.pthread_kill(main_thread, signal.SIGINT)
+        """In the reader's thread: what ends the reading must reach a main thread that reads."""
+        interrupts = sum(isinstance(message, Interrupt) for message in batch)
+        self._passed_on += interrupts
+        stops = any(isinstance(message, Stop) for message in batch)
+        self._stopped |= stops
+        if (
+            (stops or (interrupts and not self._chatting))
+            and self._at_prompt
+            and hasattr(signal, "pthread_kill")
+        ):
+            main_thread = threading.main_thread().ident
+            if main_thread is not None:
+                signal.pthread_kill(main_thread, signal.SIGINT)
 
 
 def _unreadable(error: OSError) -> UsageError:

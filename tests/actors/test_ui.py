@@ -17,6 +17,7 @@ from chatbot.messages import (
     Delta,
     FromAny,
     FromUi,
+    Interrupt,
     Leaving,
     Load,
     Loaded,
@@ -155,25 +156,75 @@ def test_what_comes_behind_an_answer_in_one_batch_is_not_lost(
     assert capsys.readouterr().err.count("one\n") == 2
 
 
-def test_a_stop_reaches_a_terminal_that_stands_in_a_read(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("message", [Stop(), Interrupt()])
+def test_what_ends_a_script_reaches_it_while_it_stands_in_a_read(
+    message: Stop | Interrupt, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not hasattr(signal, "pthread_kill"):
         pytest.skip("there the supervisor has to end the process")
     read_end, write_end = os.pipe()
     with open(read_end, encoding="utf-8") as stdin, open(write_end, "w", encoding="utf-8"):
         monkeypatch.setattr(sys, "stdin", stdin)
         peer = Peer(UiInbox, FromUi | FromAny)
-        terminal = Terminal(peer.inbox, Notices(io.StringIO()))
+        terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=False)
         peer.inbox.take(0)  # starts its reader
 
-        def stop() -> None:
+        def end() -> None:
             assert eventually(lambda: terminal._at_prompt)
-            peer.send(Stop())
+            peer.send(message)
 
-        thread = threading.Thread(target=stop)
+        thread = threading.Thread(target=end)
         thread.start()
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped if isinstance(message, Stop) else KeyboardInterrupt):
             terminal.read_line("")
         thread.join()
+
+
+@pytest.mark.parametrize("reads", [Terminal.read_all, lambda terminal: terminal.read_line("")])
+@pytest.mark.parametrize("whose", ["its own", "the supervisor's"])
+def test_an_interrupt_just_before_a_script_reads_is_not_lost(
+    whose: str, reads: Callable[[Terminal], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a line\nanother\n"))
+    peer = Peer(UiInbox, FromUi | FromAny)
+    terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=False)
+    if whose == "its own":
+        signal.raise_signal(signal.SIGINT)
+    else:
+        peer.send(Interrupt())
+        (message,) = peer.inbox.take(20)  # it has arrived
+        peer.inbox.post(message)
+    with pytest.raises(KeyboardInterrupt):
+        reads(terminal)
+
+
+def test_an_interrupt_that_a_turn_has_met_does_not_end_the_script_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a line\n"))
+    peer = Peer(UiInbox, FromUi | FromAny)
+    terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=False)
+    signal.raise_signal(signal.SIGINT)
+    peer.send(Interrupt())
+    met = peer.inbox.take(20)
+    while len(met) < 2:
+        met += peer.inbox.take(20)
+    assert [terminal.is_echo(message) for message in met if isinstance(message, Interrupt)] == [
+        False,
+        True,
+    ]
+    assert terminal.read_line("") == "a line\n"
+
+
+def test_what_the_supervisor_passes_on_does_not_disturb_a_person_at_the_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a line\n"))
+    peer = Peer(UiInbox, FromUi | FromAny)
+    terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=True)
+    peer.send(Interrupt())
+    assert peer.inbox.take(20)
+    assert terminal.read_line("") == "a line\n"
 
 
 def test_ctrl_c_at_the_prompt_ends_the_read_and_elsewhere_is_a_message(
@@ -186,7 +237,7 @@ def test_ctrl_c_at_the_prompt_ends_the_read_and_elsewhere_is_a_message(
 
     monkeypatch.setattr(sys, "stdin", Pressing())
     peer = Peer(UiInbox, FromUi | FromAny)
-    terminal = Terminal(peer.inbox, Notices(io.StringIO()))
+    terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=True)
     with pytest.raises(KeyboardInterrupt):
         terminal.read_line("")
     signal.raise_signal(signal.SIGINT)

@@ -163,6 +163,13 @@ def test_an_interrupt_that_reaches_only_the_supervisor_is_passed_on(program: Pro
     assert program.process.wait(15) == 130
 
 
+def test_an_interrupt_of_the_supervisor_alone_ends_a_script_that_waits_for_a_line(
+    program: Program,
+) -> None:
+    program.process.send_signal(signal.SIGINT)
+    assert program.process.wait(15) == 130
+
+
 def test_a_store_that_cannot_live_is_given_up_and_the_chat_goes_on(program: Program) -> None:
     store = program.pid("store")
     for _ in range(6):
