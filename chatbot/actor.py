@@ -69,7 +69,7 @@ def run(child: Child, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> Non
     for number in host.SHELL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, on_sigterm)
-    host.let_stop_signals_in()
+    host.let_shell_signals_in()
     if not child.outlives_parent:
         host.die_with_parent(child.parent_signal)
     if stdin is not None:

@@ -24,16 +24,19 @@ STOP_SIGNALS = tuple(
 # What a terminal or a shell sends to all of the program's processes: the supervisor decides.
 SHELL_SIGNALS = tuple(number for number in STOP_SIGNALS if number != signal.SIGTERM)
 
+# What Windows reports of a process that Ctrl-C ended: STATUS_CONTROL_C_EXIT of ntstatus.h.
+_CONTROL_C_EXIT = 0xC000013A
+
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def stop_signals_held() -> Iterator[None]:
-    """Hold the stop signals back while a child is being started: it is born with them blocked.
+def shell_signals_held() -> Iterator[None]:
+    """Hold back what a terminal sends while a child is being started: it is born with it blocked.
 
-    Ctrl-C, a terminal that closes and `kill` of the group go to every process of the program, and
-    would kill a child that has not yet come to setting up its own handling. `let_stop_signals_in`
-    ends this in the child; in the parent a signal that came meanwhile is delivered afterwards.
+    Ctrl-C and a terminal that closes reach every process of the program, and would kill a child
+    that has not yet come to ignoring them. `let_shell_signals_in` ends this in the child; in the
+    parent a signal that came meanwhile is delivered afterwards.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -41,17 +44,22 @@ def stop_signals_held() -> Iterator[None]:
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # else the first start launches it, and changes the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SHELL_SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def let_stop_signals_in() -> None:
-    """Unblock the stop signals in a child that has decided what to do about each."""
+def let_shell_signals_in() -> None:
+    """Unblock in a child what a terminal sends; it has decided what to do about it."""
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SHELL_SIGNALS)
+
+
+def was_told_to_stop(exit_code: int) -> bool:
+    """Whether a process ended by a signal that asks a program to stop, from its exit code."""
+    return -exit_code in STOP_SIGNALS or exit_code == _CONTROL_C_EXIT
 
 
 def die_with_parent(number: int) -> None:

@@ -55,6 +55,7 @@ class RunningChild:
         self.stopping = False
         self.resignation = ""
         self.address = ""
+        self._killed = False
         self.last_heard = now
         from_child, childs_outbox = context.Pipe(duplex=False)
         childs_inbox, to_child = context.Pipe(duplex=False)
@@ -64,7 +65,7 @@ class RunningChild:
             name=f"chatbot-{spec.child.role}",
             daemon=True,
         )
-        with host.stop_signals_held():
+        with host.shell_signals_held():
             self.process.start()
         # The child's ends are the child's alone: only then does its death end the pipe.
         childs_inbox.close()
@@ -95,8 +96,9 @@ class RunningChild:
 
     @property
     def told_to_stop(self) -> bool:
-        """Whether what ended it was a signal that asks a program to stop. Only after `reap`."""
-        return -(self.process.exitcode or 0) in host.STOP_SIGNALS
+        """Whether somebody else ended it, by a signal that asks a program to stop. Only after
+        `reap`."""
+        return not self._killed and host.was_told_to_stop(self.process.exitcode or 0)
 
     def handled(self) -> None:
         """A batch of this child has been dealt with: its reader may bring another."""
@@ -106,7 +108,7 @@ class RunningChild:
         """Wait for the end of a process whose pipe has ended; return how it ended, for a person."""
         self.process.join(_REAP_S)
         if self.process.exitcode is None:  # it closed its pipe and lives on: no use to anyone
-            self.process.kill()
+            self.kill()
             self.process.join(_REAP_S)
         code = self.process.exitcode
         if self.outbox.close(_REAP_S):  # nobody stands at the pipes any more
@@ -124,6 +126,7 @@ class RunningChild:
 
     def kill(self) -> None:
         """End it."""
+        self._killed = True  # the exit code does not tell on Windows
         self.process.kill()
 
     def _arrived(self, batch: list[Any]) -> None:

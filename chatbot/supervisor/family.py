@@ -79,7 +79,7 @@ class Family:
                 child.last_heard = now
             limit = child.spec.silent_for_s if child.ready else BOOT_WITHIN_S
             if limit is not None and now - child.last_heard > limit:
-                child.process.kill()
+                child.kill()
                 child.last_heard = now
                 stuck.append(child)
         return stuck
@@ -87,4 +87,4 @@ class Family:
     def kill_all(self) -> None:
         """End whatever is left, at once."""
         for child in self.children.values():
-            child.process.kill()
+            child.kill()

@@ -247,7 +247,7 @@ class Supervisor:
             if host.is_listening(servers[0].address):
                 self._obey(self._dispatcher.sim_up(servers[0].address))
             else:
-                servers[0].process.kill()
+                servers[0].kill()
 
     def _on_ready(self, child: RunningChild, ready: Ready) -> None:
         child.ready = True
@@ -287,7 +287,7 @@ class Supervisor:
                 pass
         if child.stopping or (self._stopping and child.role != "store"):
             return
-        if child.role == "ui" and child.told_to_stop:  # while it started: else it says so itself
+        if child.role == "ui" and child.told_to_stop:  # before it could say so itself
             self._exit_code = ExitCode.INTERRUPTED
             return
         # One that said why it cannot go on would only say it again.

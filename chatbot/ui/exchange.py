@@ -112,6 +112,10 @@ class Exchange:
             self._view.end(terminal, streamed)
         return terminal
 
+    def was_interrupted(self, terminal: Terminal) -> bool:
+        """Whether Ctrl-C was pressed in the turn that ended so, even if the answer came whole."""
+        return self._cancelling == terminal.request_id
+
     def models(self, backend: BackendName) -> ModelsListed:
         """Ask for the models of a backend and show them; Ctrl-C in a chat gives an empty list."""
         request_id = new_request_id()

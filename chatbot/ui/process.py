@@ -216,7 +216,7 @@ class Ui:
             )
             self._turn_failed()
             return
-        if isinstance(terminal, Cancelled) and self._settings.mode != "chat":
+        if self._exchange.was_interrupted(terminal) and self._settings.mode != "chat":
             raise Leave(ExitCode.INTERRUPTED)
         if not isinstance(terminal, Answered | Cancelled):
             self._turn_failed()

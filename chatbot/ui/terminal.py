@@ -3,7 +3,7 @@
 Ctrl-C belongs to this process; the supervisor passes on one that reached only itself. At the prompt
 it ends the reading of the line at once, elsewhere it becomes an `Interrupt` in the inbox, so that
 the work loop meets it in its own order. One that the work loop has not met when the next line is to
-be read ends that reading instead: none is lost between the two.
+be read ends that reading instead.
 """
 
 import contextlib
@@ -142,6 +142,7 @@ class Terminal:
             raise Stopped("stopped")
         if self._unheard or (self._passed_on > 0 and not self._chatting):
             self._unheard = 0
+            self._line_before = ""
             raise KeyboardInterrupt
 
     def _on_sigint(self, number: int, frame: FrameType | None) -> None:

@@ -74,6 +74,7 @@ class Supervisor(threading.Thread):
         self._on_load = on_load
         self.asks: list[Ask] = []
         self.late: list[Message] = []
+        self.left_with: list[int] = []
         self.start()
 
     def run(self) -> None:
@@ -85,7 +86,8 @@ class Supervisor(threading.Thread):
                 self.asks.append(message)
                 answer = Answered(message.request_id, 1, Completion("next answer"))
                 self._peer.send(*self.late, answer)
-            else:
+            elif isinstance(message, Leaving):
+                self.left_with.append(message.exit_code)
                 return
 
 
@@ -196,6 +198,36 @@ def test_an_interrupt_just_before_a_script_reads_is_not_lost(
         peer.inbox.post(message)
     with pytest.raises(KeyboardInterrupt):
         reads(terminal)
+
+
+def test_an_interrupt_ends_a_script_even_when_the_answer_still_came_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\ntwo\n"))
+    peer = Peer(UiInbox, FromUi | FromAny)
+    supervisor = Supervisor(peer, lambda request: [Loaded(request, SESSION, (QUESTION, WHOLE))])
+    supervisor.late.append(Interrupt())  # just before the answer
+    recorder = Recorder("ui", 0, lambda report: True)
+    assert process.main(settings("script"), peer.inbox, peer.outbox, recorder) == ExitCode.OK
+    supervisor.join(20)
+    assert supervisor.left_with == [ExitCode.INTERRUPTED]
+    assert len(supervisor.asks) == 1
+    assert capsys.readouterr().out == "next answer\n"
+
+
+def test_an_interrupt_that_came_between_two_lines_of_a_chat_counts_as_one_at_the_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a line\n"))
+    terminal = Terminal(Peer(UiInbox, FromUi | FromAny).inbox, Notices(said), chatting=True)
+    terminal._line_before = "what was typed when an earlier one came"
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        terminal.read_line("")
+    assert not terminal.leaves_on_interrupt()
+    assert "Ctrl-C again" in said.getvalue()
+    assert terminal.leaves_on_interrupt()
 
 
 def test_an_interrupt_that_a_turn_has_met_does_not_end_the_script_once_more(
