@@ -76,7 +76,11 @@ class Visit:
         cast(asyncio.ReadTransport, self._writer.transport).pause_reading()
 
     async def respond(self, status: int, body: bytes = b"", **headers: str) -> None:
-        """Send a whole response. Underscores in header names stand for hyphens."""
+        """Send a whole response, the last of its connection unless a header says otherwise.
+
+        Underscores in header names stand for hyphens.
+        """
+        headers.setdefault("connection", "close")  # else the client may use it while it is closed
         lines = [f"HTTP/1.1 {status} Whatever", f"content-length: {len(body)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         await self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
@@ -87,10 +91,10 @@ class Visit:
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         await self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
 
-    async def answer(self, *texts: str) -> None:
-        """Send a whole, well-formed answer in the OpenAI format, and keep the connection."""
+    async def answer(self, *texts: str, **headers: str) -> None:
+        """Send a whole, well-formed answer in the OpenAI format, like `respond`."""
         body = b"".join(map(piece, texts)) + END
-        await self.respond(200, body, content_type=SSE)
+        await self.respond(200, body, content_type=SSE, **headers)
 
     async def chunk(self, data: bytes) -> None:
         """Send one chunk of a chunked body."""

@@ -373,7 +373,7 @@ def test_a_connection_is_used_again_after_a_whole_answer() -> None:
     async def script(visit: Visit) -> None:
         for _ in range(3):
             await visit.request()
-            await visit.answer("hi")
+            await visit.answer("hi", connection="keep-alive")
 
     with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
         for _ in range(3):
