@@ -70,7 +70,8 @@ class Terminal:
         self._keys = Keys()
         self._last_interrupt = float("-inf")
         self._unheard = 0
-        self._passed_on = 0
+        self._passed_on = 0  # the reader's thread counts these, the main thread those it has met
+        self._met = 0
         self._line_before = ""
         self._edits = sys.stdin.isatty() and sys.stdout.isatty()
         if self._edits:
@@ -121,7 +122,7 @@ class Terminal:
         self._unheard = 0
         if isinstance(interrupt, Pressed):
             return False
-        self._passed_on -= 1
+        self._met += 1
         return self._keys.is_echo(time.monotonic())
 
     def leaves_on_interrupt(self) -> bool:
@@ -140,7 +141,7 @@ class Terminal:
         self._at_prompt = True  # from here on a handler raises; what came before is looked at here
         if self._stopped:
             raise Stopped("stopped")
-        if self._unheard or (self._passed_on > 0 and not self._chatting):
+        if self._unheard or (self._passed_on > self._met and not self._chatting):
             self._unheard = 0
             self._line_before = ""
             raise KeyboardInterrupt
@@ -171,12 +172,10 @@ class Terminal:
         interrupts = sum(isinstance(message, Interrupt) for message in batch)
         self._passed_on += interrupts
         stops = any(isinstance(message, Stop) for message in batch)
-        self._stopped |= stops
-        if (
-            (stops or (interrupts and not self._chatting))
-            and self._at_prompt
-            and hasattr(signal, "pthread_kill")
-        ):
+        if stops:
+            self._stopped = True
+        ends = stops or (interrupts and not self._chatting)
+        if ends and self._at_prompt and hasattr(signal, "pthread_kill"):
             main_thread = threading.main_thread().ident
             if main_thread is not None:
                 signal.pthread_kill(main_thread, signal.SIGINT)

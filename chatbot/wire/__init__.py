@@ -9,7 +9,7 @@
     values.py      typed JSON from peers that are not trusted
     failures.py    error responses and error events → CallError
 
-The workers use the client's side (`build_chat`, `parser`, `parse_models`, `parse_error`), the
+The workers use the client's side (`build_chat`, `parser`, `parse_models`) and `failures`, the
 simulated server the other one. Nothing here opens a socket, reads a clock or waits.
 """
 

@@ -5,7 +5,7 @@ what counts, the event's name repeats it. Unknown types must be ignored, `ping` 
 usage is told in two places: the input with the start, the output so far with `message_delta`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -145,10 +145,6 @@ class AnthropicFormat:
     def parse_models(self, body: bytes) -> list[str]:
         """Return the ids of the models. Raises WireError."""
         return values.unique(model.id for model in decode_event(body, _models).data or ())
-
-    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CallError:
-        """Return the error that a response with an error status reports."""
-        return failures.from_response(status, headers, body)
 
     # --- the server's side
 

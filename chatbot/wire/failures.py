@@ -68,7 +68,10 @@ def find_error(payload: bytes) -> WireError | None:
 
 
 def from_response(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
-    """Return the error of a response whose status is one; header names in any case."""
+    """Return the error of a response whose status is one; header names in any case.
+
+    The body may be cut, empty or not JSON at all; the remedy is for the caller to add.
+    """
     lower = {name.lower(): value for name, value in headers.items()}
     value = _read_body(body)
     is_page = isinstance(value, str) and value.lstrip().startswith("<")

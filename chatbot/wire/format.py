@@ -1,8 +1,7 @@
 """What the wire formats have in common: the events of an answer, and the two sides of a format.
 
 Pure: bytes in, events out, and back. A format is one module that offers both directions side by
-side: the client's (`build_chat`, `Parser`, `parse_whole`, `parse_models`, `parse_error`), used by
-the workers, and the server's (`parse_chat`, `Producer`, `produce_models`, `produce_error`), used by
+side: the client's (`build_chat`, `Parser`, `parse_whole`, `parse_models`), used by the workers, and the server's (`parse_chat`, `Producer`, `produce_models`, `produce_error`), used by
 the simulated server. `chatbot.wire.FORMATS` names them.
 """
 
@@ -11,7 +10,6 @@ from typing import Protocol
 
 import msgspec
 
-from chatbot.errors import CallError
 from chatbot.messages import ChatMessage, Options, Target
 
 MAX_LINE_BYTES = 1024 * 1024
@@ -126,10 +124,8 @@ class Format(Protocol):
 
     `build_chat` and `build_models` make the client's requests; `api_key` may be empty. `parse_whole`
     reads the body of an answer that is not a stream, `parse_models` the list of models; both raise
-    WireError. `parse_error` turns a response with an error status (body possibly cut, empty or not
-    JSON at all) into a CallError whose text is one line; the remedy is for the caller to add.
-    `chat_path` and `models_path` are where a server offers it,
-    with `/v1` where the format's base URL has it. `parse_chat` raises CallError("bad_request").
+    WireError. `chat_path` and `models_path` are where a server offers it, with `/v1` where the
+    format's base URL has it. `parse_chat` raises CallError("bad_request").
     """
 
     chat_path: str
@@ -143,7 +139,6 @@ class Format(Protocol):
     def parser(self) -> Parser: ...
     def parse_whole(self, body: bytes) -> list[Event]: ...
     def parse_models(self, body: bytes) -> list[str]: ...
-    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CallError: ...
 
     def parse_chat(self, body: bytes) -> ChatRequest: ...
     def producer(

@@ -4,12 +4,11 @@ Source: https://github.com/ollama/ollama/blob/main/docs/api.md. An error can com
 own under a status of 200. `prompt_eval_count` is left out when the prompt was cached.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from chatbot.errors import CallError
 from chatbot.messages import ChatMessage, Options, Target
 from chatbot.wire import failures, values
 from chatbot.wire.format import (
@@ -112,10 +111,6 @@ class OllamaFormat:
         """Return the names of the models. Raises WireError."""
         listed = decode_event(body, _models)
         return values.unique(model.name or model.model for model in listed.models or ())
-
-    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CallError:
-        """Return the error that a response with an error status reports."""
-        return failures.from_response(status, headers, body)
 
     # --- the server's side
 

@@ -5,7 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/chat/streaming. The clien
 with choices, after the reason, or never; thinking is `reasoning_content` or `reasoning`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -126,10 +126,6 @@ class OpenAiFormat:
     def parse_models(self, body: bytes) -> list[str]:
         """Return the ids of the models. Raises WireError."""
         return values.unique(model.id for model in decode_event(body, _models).data or ())
-
-    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CallError:
-        """Return the error that a response with an error status reports."""
-        return failures.from_response(status, headers, body)
 
     # --- the server's side
 

@@ -11,7 +11,7 @@ from chatbot.mailbox import Outbox
 from chatbot.messages import Answered, Call, Cancelled, Delta, Failed, Retrying, Sending
 from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder, Span
-from chatbot.wire import FORMATS
+from chatbot.wire import FORMATS, failures
 from chatbot.wire.format import Parser
 from chatbot.worker import retry
 from chatbot.worker.answer import Answer
@@ -151,7 +151,7 @@ class LlmCall:
                 body = await response.read(ERROR_BODY_BYTES)
         except FOREIGN:
             pass  # the status has said enough
-        return self._format.parse_error(response.status, response.headers, body)
+        return failures.from_response(response.status, response.headers, body)
 
     async def _read(self, response: Response, attempt: Attempt) -> None:
         """Read the stream. Raises CallError, also when no content comes for too long."""

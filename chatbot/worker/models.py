@@ -5,7 +5,7 @@ import asyncio
 from chatbot.backends import Backend
 from chatbot.errors import CallError
 from chatbot.messages import ListModels, ModelsListed
-from chatbot.wire import FORMATS
+from chatbot.wire import FORMATS, failures
 from chatbot.worker.client import Client
 from chatbot.worker.redact import Redactor
 from chatbot.worker.remedy import explain
@@ -43,5 +43,5 @@ async def _fetch(backend: Backend, client: Client) -> list[str]:
     async with client.open(client.server(backend), request) as response:
         body = await response.read(MAX_BODY_BYTES)
         if response.status != 200:
-            raise wire_format.parse_error(response.status, response.headers, body)
+            raise failures.from_response(response.status, response.headers, body)
         return wire_format.parse_models(body)
