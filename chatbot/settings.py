@@ -23,7 +23,7 @@ from chatbot.backends import (
 from chatbot.errors import UsageError
 from chatbot.messages import BackendName, CachePolicy, Options, Target
 
-UiMode = Literal["chat", "oneshot", "script", "models"]
+UiMode = Literal["chat", "oneshot", "script", "models", "manage"]
 
 
 class SupervisorSettings(msgspec.Struct, frozen=True):
@@ -32,6 +32,36 @@ class SupervisorSettings(msgspec.Struct, frozen=True):
     workers: int = 2
     credit: int = 256
     max_in_flight: int = 4096
+
+
+class Manage(msgspec.Struct, frozen=True):
+    """What `chatbot sessions …` and `chatbot cache …` are to do; each action has its own parts.
+
+    `text` is what to search for, or a new title; `out` a file, empty for stdout; `yes` the consent
+    to what cannot be undone.
+    """
+
+    action: Literal[
+        "list",
+        "show",
+        "search",
+        "export",
+        "rename",
+        "delete",
+        "prune",
+        "recover",
+        "cache-stats",
+        "cache-clear",
+    ]
+    session_ids: tuple[str, ...] = ()
+    text: str = ""
+    limit: int = 20
+    format: Literal["md", "json"] = "md"
+    out: str = ""
+    older_than_s: float = 0.0
+    keep_last: int = 0
+    dry_run: bool = False
+    yes: bool = False
 
 
 class UiSettings(msgspec.Struct, frozen=True):
@@ -54,13 +84,21 @@ class UiSettings(msgspec.Struct, frozen=True):
     plain: bool = False
     models_of: tuple[BackendName, ...] = ()
     restarted: bool = False
+    manage: Manage | None = None
 
 
 class StoreSettings(msgspec.Struct, frozen=True):
-    """`cache_bytes` bounds the memory level of the answer cache."""
+    """`memory_cache_bytes` bounds the memory level of the answer cache; `cache_bytes` and
+    `cache_age_s` its SQLite level. `must_exist`: a missing database is not to be created.
+    `recovers`: the database is damaged and stays closed; only a `Recover` is served.
+    """
 
     path: str = "chatbot.db"
-    cache_bytes: int = 64 * 1024 * 1024
+    memory_cache_bytes: int = 64 * 1024 * 1024
+    cache_bytes: int = 256 * 1024 * 1024
+    cache_age_s: float = 30 * 86400.0
+    must_exist: bool = False
+    recovers: bool = False
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):

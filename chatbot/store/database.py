@@ -18,7 +18,7 @@ from chatbot.errors import StoreUnavailable
 from chatbot.store import text
 from chatbot.store.faults import directory_of, is_locked, translated, unusable
 
-VERSION = 1  # `user_version`, as schema.sql sets it
+VERSION = 2  # `user_version`, as schema.sql sets it
 APPLICATION_ID = int.from_bytes(b"chat", "big")
 BUSY_TIMEOUT_S = 5.0
 

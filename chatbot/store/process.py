@@ -72,7 +72,7 @@ def main(
     try:
         recorder.log("info", "opened", path=path, sqlite=sqlite3.sqlite_version)
         outbox.send(Ready(os.getpid()))
-        store = _Store(database, cache.Memory(settings.cache_bytes), outbox, recorder)
+        store = _Store(database, cache.Memory(settings.memory_cache_bytes), outbox, recorder)
         for batch in actor.batches(inbox, outbox, recorder):
             if store.handle(batch):
                 while rest := inbox.take(DRAIN_SILENCE_S):
@@ -123,7 +123,7 @@ class _Store:
                 case Stop():
                     stopping = True
                 case _:
-                    assert_never(message)
+                    pass  # nobody asks these yet
         self._save(group)
         return stopping
 

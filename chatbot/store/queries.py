@@ -212,12 +212,13 @@ def look_up(database: Database, key: str) -> Entry | None:
 def remember(database: Database, key: str, question: Question, entry: Entry) -> None:
     """Put an answer into the cache, in place of an older one."""
     database.write(
-        "INSERT INTO cache (key, completion, backend, model, created_at) "
-        "VALUES (:key, :completion, :backend, :model, :created_at)"
+        "INSERT INTO cache (key, completion, backend, model, created_at, size) "
+        "VALUES (:key, :completion, :backend, :model, :created_at, :size)"
         " ON CONFLICT (key) DO UPDATE SET completion = excluded.completion,"
-        " created_at = excluded.created_at",
+        " created_at = excluded.created_at, size = excluded.size",
         key=key,
         completion=entry.data.decode(),
+        size=len(entry.data),
         backend=question.backend,
         model=question.model,
         created_at=entry.created_at,

@@ -103,6 +103,8 @@ class Ui:
                 self._script()
             case "chat":
                 self._chat(announce_ready=not resumes)
+            case "manage":
+                pass
             case mode:
                 assert_never(mode)
         return self._code
