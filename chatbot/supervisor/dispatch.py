@@ -15,8 +15,11 @@ What must hold, and what the tests check under any order of events:
 - every request gets exactly one terminal message;
 - a job that may have been sent is never given out again;
 - no worker holds more jobs than its credit;
-- what the store has not acknowledged is sent to it again when it comes back, in the same order.
+- what the store has not acknowledged is sent to it again when it comes back, in the same order;
+- a question is called once it is accepted, or at once while there is no store to accept it.
 """
+
+from typing import get_args
 
 import msgspec
 
@@ -38,19 +41,24 @@ from chatbot.messages import (
     Interrupted,
     Leaving,
     ListModels,
-    Load,
     Loaded,
     Message,
     ModelsListed,
+    Notice,
     ProcessRole,
+    Query,
+    Reply,
     Retrying,
     Saved,
     Sending,
     Terminal,
 )
 from chatbot.supervisor.flight import MAX_DEATHS, Job, Phase, Request
-from chatbot.supervisor.ledger import TERMINALS, Ledger
+from chatbot.supervisor.ledger import POISON_AFTER, TERMINALS, Ledger, Told
 from chatbot.supervisor.pool import Pool
+from chatbot.supervisor.refusal import refusal
+
+_QUERIES: tuple[type[Message], ...] = get_args(Query)
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -85,14 +93,14 @@ class Dispatcher:
                 self._ask(message, now)
             case Cancel():
                 self._cancel(message.request_id)
-            case Load() if self._ledger.gone:
-                self._send("ui", Loaded(message.request_id, error=self._ledger.gone))
-            case Load():
-                self._to_store(message)
             case ListModels():
                 self._wait(Job(message, "", now))
             case Leaving():
                 pass  # the supervisor's own business
+            case _ if self._ledger.gone:
+                self._send("ui", refusal(message, self._ledger.gone))
+            case _:
+                self._ledger.enter(message)
         return self._flush()
 
     def from_store(self, message: FromStore, now: float) -> list[Send]:
@@ -104,9 +112,11 @@ class Dispatcher:
             case Saved():
                 self._ledger.acknowledge(message.request_id, *TERMINALS)
                 self._send("ui", message)
-            case Loaded():
-                self._ledger.acknowledge(message.request_id, Load)
+            case Notice():
                 self._send("ui", message)
+            case _:
+                self._ledger.acknowledge(message.request_id, *_QUERIES)
+                self._send("ui", self._with_what_is_under_way(message))
         return self._flush()
 
     def from_worker(self, slot: int, message: FromWorker, now: float) -> list[Send]:
@@ -155,22 +165,25 @@ class Dispatcher:
 
     def store_up(self) -> list[Send]:
         """The store is ready: send it, in order, all that it has not acknowledged."""
-        self._ledger.up = True
-        for message in self._ledger.unacknowledged():
-            self._send("store", message)
+        self._ledger.store_up()
         return self._flush()
 
-    def store_down(self) -> None:
-        """The store died and will be started again; what is for it is kept until then."""
-        self._ledger.up = False
+    def store_down(self) -> list[Send]:
+        """The store died and will be started again; what is for it is kept until then, except for
+        what it seems to die of."""
+        for message in self._ledger.store_down():
+            self._poisonous(message)
+        return self._flush()
 
     def store_gone(self, reason: str, now: float) -> list[Send]:
-        """There will be no store: go round it from now on."""
-        for message in self._ledger.abandon(reason):
-            if isinstance(message, Ask) and message.request_id in self._requests:
-                self._start_job(self._requests[message.request_id], "", now)
-            elif isinstance(message, Load):
-                self._send("ui", Loaded(message.request_id, error=reason))
+        """There is no store for now: go round it, and keep what it should have saved."""
+        for message in self._ledger.store_gone(reason):
+            if isinstance(message, Ask):
+                request = self._requests.get(message.request_id)
+                if request is not None and request.job is None:
+                    self._start_job(request, "", now)
+            elif isinstance(message, _QUERIES):
+                self._send("ui", refusal(message, reason))  # type: ignore[arg-type] # of _QUERIES
         return self._flush()
 
     def sim_up(self, base_url: str) -> list[Send]:
@@ -215,20 +228,30 @@ class Dispatcher:
         """Whether nothing is in flight and the store has acknowledged everything."""
         return not self._requests and not self._jobs and not self._ledger
 
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether something waits for a store that is gone."""
+        return bool(self._ledger.gone and len(self._ledger))
+
+    def take_unsaved(self) -> int:
+        """Return how many messages could not be kept while there was no store; count from 0 again."""
+        unsaved, self._ledger.unsaved = self._ledger.unsaved, 0
+        return unsaved
+
     # --- requests --------------------------------------------------------------------------------
 
     def _ask(self, ask: Ask, now: float) -> None:
         if ask.request_id in self._requests or self._ledger.asked(ask.request_id):
             return
-        if len(self._requests) + len(self._ledger) >= self._max_in_flight:
+        unacknowledged = 0 if self._ledger.gone else len(self._ledger)
+        if len(self._requests) + unacknowledged >= self._max_in_flight:
             busy = f"busy: {self._max_in_flight} requests are in flight already, try again later"
             self._send("ui", Failed(ask.request_id, 0, "busy", busy))
             return
         request = self._requests[ask.request_id] = Request(ask)
+        self._ledger.enter(ask)
         if self._ledger.gone:
             self._start_job(request, "", now)
-        else:
-            self._to_store(ask)
 
     def _accepted(self, accepted: Accepted, now: float) -> None:
         request = self._requests.get(accepted.request_id)
@@ -243,9 +266,10 @@ class Dispatcher:
             accepted.hit.completion,
             cached_age_s=accepted.hit.age_s,
             traceparent=request.ask.turn_traceparent,
+            call_traceparent=accepted.hit.call_traceparent,
         )
         # The store saved it in the same commit; it is kept in case that word of it gets lost.
-        self._ledger.enter(answered)
+        self._ledger.enter(answered, known=True)
         del self._requests[accepted.request_id]
         self._send("ui", answered)
 
@@ -297,8 +321,35 @@ class Dispatcher:
         trace = request.ask.turn_traceparent
         terminal = msgspec.structs.replace(terminal, traceparent=trace)
         self._send("ui", terminal)
-        if not self._ledger.gone:
-            self._to_store(terminal)
+        self._ledger.enter(terminal)
+
+    def _poisonous(self, message: Told) -> None:
+        """End what the store has died of."""
+        why = f"the store died {POISON_AFTER} times while it was saving this"
+        match message:
+            case Ask():
+                if self._requests.pop(message.request_id, None):
+                    line = f"{why}; the question was not asked"
+                    self._send("ui", Failed(message.request_id, 0, "poison", line))
+            case Answered() | Failed() | Cancelled() | Interrupted():
+                self._send("ui", Notice(f"an answer is not saved: {why}"))
+            case _:
+                self._send("ui", refusal(message, f"the store died {POISON_AFTER} times over it"))
+
+    def _with_what_is_under_way(self, reply: Reply) -> Reply:
+        """Add to a loaded session the answer that is just coming in it."""
+        if not isinstance(reply, Loaded) or reply.session is None:
+            return reply
+        under_way = [
+            request
+            for request in self._requests.values()
+            if request.ask.session_id == reply.session.session_id
+        ]
+        if not under_way:
+            return reply
+        request = under_way[-1]
+        so_far = request.job.text if request.job else ""
+        return msgspec.structs.replace(reply, under_way=request.ask.request_id, so_far=so_far)
 
     # --- jobs ------------------------------------------------------------------------------------
 
@@ -382,16 +433,12 @@ class Dispatcher:
 
     # --- sending ---------------------------------------------------------------------------------
 
-    def _to_store(self, message: Ask | Terminal | Load) -> None:
-        """Send the store something that it will acknowledge."""
-        self._ledger.enter(message)
-        if self._ledger.up:
-            self._send("store", message)
-
     def _send(self, to: ProcessRole, message: Message, slot: int = 0) -> None:
         self._out.append(Send(to, slot, message))
 
     def _flush(self) -> list[Send]:
         self._give_out()
+        for message in self._ledger.due():
+            self._send("store", message)
         out, self._out = self._out, []
         return out

@@ -37,6 +37,7 @@ from chatbot.messages import (
     Ready,
     Report,
     Resigned,
+    Saving,
     Stop,
 )
 from chatbot.settings import Settings
@@ -44,6 +45,7 @@ from chatbot.supervisor import plan
 from chatbot.supervisor.child import Arrived, Ended, Events, RunningChild, Signalled
 from chatbot.supervisor.dispatch import Dispatcher, Send
 from chatbot.supervisor.family import Family
+from chatbot.supervisor.outage import Outage
 from chatbot.supervisor.plan import ProcessSpec
 from chatbot.supervisor.policy import GiveUp, Restart
 from chatbot.supervisor.router import Router
@@ -53,6 +55,7 @@ _ASLEEP_S = 3.0
 _SETTLE_S = 10.0
 _RUNG_S = 1.0
 _HURRIED_S = 0.3
+_LAST_TRY_S = 3.0
 _ENDED = "the program was ended"
 
 
@@ -80,7 +83,7 @@ class Supervisor:
         self._exit_code: int | None = None
         self._stopping = False
         self._hurried = False
-        self._not_saving = ""
+        self._outage = Outage()
         self._session_id = settings.ui.session_id
         self._modes = host.TerminalModes()
 
@@ -165,7 +168,7 @@ class Supervisor:
                 pass
             case Ready():
                 self._on_ready(child, message)
-            case Notice():
+            case Notice() if child.role == "telemetry":
                 self._tell_ui(message)
             case Resigned(reason):
                 child.resignation = reason
@@ -256,9 +259,11 @@ class Supervisor:
         match child.role:
             case "ui":
                 self._start_to_answer()
-                if self._not_saving:
-                    self._tell_ui(NotSaving(self._not_saving))
+                if self._outage.reason:
+                    self._tell_ui(NotSaving(self._outage.reason))
             case "store":
+                if self._outage.ended():
+                    self._tell_ui(Saving(self._dispatcher.take_unsaved()))
                 self._obey(self._dispatcher.store_up())
             case "worker":
                 self._obey(self._dispatcher.worker_up(child.slot))
@@ -278,7 +283,7 @@ class Supervisor:
             case "worker":
                 self._obey(self._dispatcher.worker_down(child.slot))
             case "store":
-                self._dispatcher.store_down()
+                self._obey(self._dispatcher.store_down())
             case "sim-server":
                 self._dispatcher.sim_down()
             case "ui":
@@ -326,9 +331,7 @@ class Supervisor:
                 self._say(f"the terminal process ended: {reason}")
                 self._exit_code = ExitCode.USAGE if usage else ExitCode.TURN_FAILED
             case "store":
-                self._not_saving = reason
-                self._tell_ui(NotSaving(reason))
-                self._obey(self._dispatcher.store_gone(reason, time.monotonic()))
+                self._go_round_the_store(spec, reason)
             case "worker":
                 self._start_once(*plan.behind_the_first_worker(self._settings))
                 if not self._family.of("worker") and not self._family.is_due("worker"):
@@ -341,6 +344,16 @@ class Supervisor:
             case "supervisor":
                 pass
 
+    def _go_round_the_store(self, spec: ProcessSpec, reason: str) -> None:
+        """Go on without a store, and try again later whether there can be one."""
+        now = time.monotonic()
+        after_s, is_news = self._outage.failed(reason, now)
+        if is_news:
+            self._tell_ui(NotSaving(reason))
+        self._obey(self._dispatcher.store_gone(reason, now))
+        if not self._stopping:
+            self._family.due.append((now + after_s, spec))
+
     def _tell_ui(self, message: Message) -> None:
         self._router.deliver("ui", 0, message)
 
@@ -348,7 +361,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Stop everything, role by role, each by the same ladder: message, TERM, KILL."""
-        self._start_once(plan.telemetry(self._settings))  # what was reported is to be written
+        if self._settings.ui.mode != "manage":
+            self._start_once(plan.telemetry(self._settings))  # what was reported is to be written
         self._stopping = True
         self._family.due = [entry for entry in self._family.due if entry[1].child.role == "store"]
         for role in plan.STOP_ORDER:
@@ -363,10 +377,29 @@ class Supervisor:
     def _settle(self) -> None:
         """End what is still open, and see everything saved, even by a store that dies just now."""
         self._obey(self._dispatcher.end_all(_ENDED))
+        if self._outage.reason:
+            self._family.due.clear()
+            self._try_a_last_time()
         settled = self._turn_until(self._is_settled, time.monotonic() + _SETTLE_S)
         self._family.due.clear()
         if not settled:
             self._say("the last messages could not be saved in time")
+
+    def _try_a_last_time(self) -> None:
+        """See whether what could not be saved until now can be saved by now."""
+        now = time.monotonic()
+        if not self._dispatcher.has_unsaved or not self._outage.deserves_a_last_try(now):
+            return
+        if not self._family.of("store"):
+            self._start(plan.store(self._settings))
+
+        def decided() -> bool:
+            stores = self._family.of("store")
+            return not stores or stores[0].ready
+
+        if not self._turn_until(decided, now + _LAST_TRY_S):
+            for store in self._family.of("store"):
+                store.kill()
 
     def _is_settled(self) -> bool:
         has_store = self._family.of("store") or self._family.is_due("store")
