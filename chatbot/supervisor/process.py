@@ -399,6 +399,7 @@ class Supervisor:
 
         if not self._turn_until(decided, now + _LAST_TRY_S):
             for store in self._family.of("store"):
+                store.stopping = True
                 store.kill()
 
     def _is_settled(self) -> bool:
