@@ -4,7 +4,12 @@
     text.py*      what SQLite must not see, and the title of a session
     cache.py*     the key of a request, and the cache's memory level
     database.py   the connection's life: open or refuse, transactions
+    files.py      the files themselves: whose they are, and whether they are still there
+    migrations.py the tables: created, or brought up to date from an older version
     faults.py     every foreign error as one line with its remedy
+    checker.py    the check in the background of a database that was not closed in order
+    recovery.py   a damaged database is put aside, and a new one begun
+    salvage.py    what can be read from it
     queries.py    the SQL, a function per question
     process.py    the inbox: group commit, replies after the commit, drain
 

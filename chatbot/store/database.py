@@ -1,88 +1,116 @@
 """The connection's life: open the file or refuse it, run statements, begin and commit.
 
 Owns the `sqlite3` connection; no error of its library leaves this module (faults.py translates
-them). It knows no table, only the schema that it runs, and it never writes to a file that it cannot
-read. `process.py` opens one; `queries.py` runs its statements through it.
+them). It knows no table but the one of texts that wait to be indexed, and it never writes to a file
+that it cannot read. `process.py` opens one; `queries.py` runs its statements through it.
 """
 
-import errno
-import os
+import contextlib
 import sqlite3
-import stat
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from chatbot.errors import StoreUnavailable
-from chatbot.store import text
-from chatbot.store.faults import directory_of, is_locked, translated, unusable
+from chatbot.store import files, migrations, text
+from chatbot.store.faults import foreign, is_locked, translated, unusable
+from chatbot.store.files import APPLICATION_ID
+from chatbot.store.migrations import VERSION, Beat, Tell
 
-VERSION = 2  # `user_version`, as schema.sql sets it
-APPLICATION_ID = int.from_bytes(b"chat", "big")
 BUSY_TIMEOUT_S = 5.0
 
 Value = str | int | float | bytes | None
 
-_MAGIC = b"SQLite format 3\0"
 _INT64_MAX = 2**63 - 1
+_MERGED_PAGES = 1000  # of the index in one step of `scrub`: some 20 ms
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # in WAL, anything less loses commits with the power
     "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",  # what was deleted is overwritten; measured: it costs nothing
     "PRAGMA fullfsync = 1",  # macOS: fsync alone leaves the data in the drive's own cache
     "PRAGMA checkpoint_fullfsync = 1",
+)
+_INDEX_NEW = (
+    "INSERT INTO messages_fts (rowid, content)"
+    " SELECT id, content FROM messages JOIN _unindexed USING (id)",
+    "DELETE FROM _unindexed",
 )
 
 
 class Database:
-    """An open database. One thread uses it; every method raises StoreUnavailable."""
+    """An open database. One thread uses it; every method raises StoreUnavailable.
 
-    def __init__(self, path: str, connection: sqlite3.Connection) -> None:
+    `was_left_open` says that it was not closed in order the last time, or is in use elsewhere.
+    """
+
+    def __init__(
+        self, path: str, connection: sqlite3.Connection, watch: files.Watch, was_left_open: bool
+    ) -> None:
         self.path = path
+        self.was_left_open = was_left_open
         self._connection = connection
         self._data_version = 0
+        self._rows_changed = 0
+        self._watch = watch
 
     @classmethod
-    def open(cls, path: str) -> "Database":
+    def open(
+        cls,
+        path: str,
+        *,
+        must_exist: bool = False,
+        beat: Beat | None = None,
+        tell: Tell | None = None,
+    ) -> "Database":
         """Open the database, or create it where there is no file; its directory must exist.
 
         Refuses symbolic links, directories, files that are not ours and newer versions, and leaves
-        them as they are. Blocks up to 5 s while another process holds the lock.
+        them as they are; `must_exist` refuses to create one. Blocks up to 5 s while another process
+        holds the lock, and while an older version is brought up to date: then `beat` is called about
+        once a second, and `tell` once with a line that says so.
         """
         try:
-            _prepare_file(path)
+            ours = files.prepare(path, must_exist)
         except OSError as error:
             raise unusable(path, error) from error
-        # `mode=rw` keeps SQLite from creating a file with permissions and through links of its own.
-        address = Path(path).absolute().as_uri() + "?mode=rw"
-        with translated(path):
-            connection = sqlite3.connect(
-                address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
-            )
+        watch = files.Watch(path)
+        was_left_open = files.size_of(f"{path}-wal") > 0
+        with translated(path, ours):
+            connection = _connect(path)
         try:
-            with translated(path):
-                _set_up(path, connection)
+            with translated(path, ours):
+                _set_up(path, connection, beat, tell)
+            watch.opened()
         except BaseException:
-            connection.close()
+            _close_untouched(path, connection)
             raise
-        return cls(path, connection)
+        return cls(path, connection, watch, was_left_open)
 
     def begin(self) -> bool:
         """Begin to write; False when another process held the lock for all of the 5 s.
 
         Always IMMEDIATE: a transaction that begins by reading and then wants to write fails at
-        once, without any waiting, when someone else has written in between.
+        once, without any waiting, when someone else has written in between. Raises
+        StoreUnavailable when somebody has deleted or replaced the file.
         """
+        self._watch.look()
         return self._unless_locked("BEGIN IMMEDIATE")
 
     def commit(self) -> bool:
         """Commit; False when it was locked out, and then it may be tried again."""
+        with translated(self.path):
+            self._index_new()
         return self._unless_locked("COMMIT")
 
     def write(self, sql: str, **values: Value) -> None:
         """Run a statement that changes rows."""
         with translated(self.path):
-            self._connection.execute(sql, _bindable(values))
+            cursor = self._connection.execute(sql, _bindable(values))
+            self._rows_changed += max(cursor.rowcount, 0)
+            if not self._connection.in_transaction:  # then it was a transaction of its own
+                self._index_new()
 
     def one(self, sql: str, **values: Value) -> tuple[Any, ...] | None:
         """Return the first row of a query."""
@@ -97,8 +125,8 @@ class Database:
 
     @property
     def total_changes(self) -> int:
-        """How many rows this connection has changed so far."""
-        return self._connection.total_changes
+        """How many rows `write` has changed so far; what triggers do is not counted."""
+        return self._rows_changed
 
     def changed_elsewhere(self) -> bool:
         """Whether another process has written since the last time this was asked."""
@@ -106,12 +134,44 @@ class Database:
         before, self._data_version = self._data_version, row[0] if row else 0
         return before != self._data_version
 
+    def scrub(self, beat: Beat | None = None) -> bool:
+        """Remove what deleted rows have left behind; not inside of a transaction.
+
+        The texts themselves were overwritten when they were deleted; their words stay in the older
+        parts of the index until those are merged, and everything in the write-ahead log until that is
+        emptied. Rewrites the whole index (some 10 s for a gigabyte of texts), in short transactions
+        with a `beat` after each. Returns False when another process held the lock, or still reads
+        what was there before: then something may be left, and it may be tried again.
+        """
+        merge, pages = "INSERT INTO messages_fts (messages_fts, rank) VALUES ('merge', ?)", -1
+        while True:
+            if not self.begin():
+                return False
+            with translated(self.path):
+                before = self._connection.total_changes
+                self._connection.execute(merge, (pages * _MERGED_PAGES,))
+                done = self._connection.total_changes - before < 2  # as FTS5 documents it
+            if not self.commit():
+                self._connection.execute("ROLLBACK")
+                return False
+            if beat is not None:
+                beat()
+            if done and pages > 0:
+                break
+            pages = 1  # the first, negative, has chosen all parts of the index
+        row = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        return row is not None and row[0] == 0
+
     def close(self) -> None:
         """Close the database; what was begun is undone.
 
         The last connection to close moves the write-ahead log into the database and removes it.
         """
         self._connection.close()
+
+    def _index_new(self) -> None:
+        for statement in _INDEX_NEW:
+            self._connection.execute(statement)
 
     def _unless_locked(self, sql: str) -> bool:
         with translated(self.path):
@@ -124,53 +184,43 @@ class Database:
         return True
 
 
-def _prepare_file(path: str) -> None:
-    """Make sure that there is a file we may use, without ever following a link."""
-    name = text.shown(path)
-    elsewhere = "choose another with --db PATH"
-    if "\0" in path:
-        raise StoreUnavailable(f"{name} is not a path; {elsewhere}")
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
-        try:
-            os.close(os.open(path, flags, 0o600))
-        except FileExistsError:  # another instance was quicker
-            _prepare_file(path)
-        return
-    if stat.S_ISLNK(mode):
-        raise StoreUnavailable(f"{name} is a symbolic link; name the file itself with --db PATH")
-    if stat.S_ISDIR(mode):
-        raise StoreUnavailable(f"{name} is a directory; name a file with --db PATH")
-    if not stat.S_ISREG(mode):
-        raise StoreUnavailable(f"{name} is not a regular file; {elsewhere}")
-    for place in (path, directory_of(path)):  # the write-ahead log stands beside the database
-        if not os.access(place, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-    with open(path, "rb") as file:
-        start = file.read(len(_MAGIC))
-    if start not in (b"", _MAGIC):
-        raise StoreUnavailable(
-            f"{name} is not a chatbot database; it was left untouched; {elsewhere}"
-        )
+def _connect(path: str) -> sqlite3.Connection:
+    # `mode=rw` keeps SQLite from creating a file with permissions and through links of its own.
+    address = Path(path).absolute().as_uri() + "?mode=rw"
+    return sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
 
 
-def _set_up(path: str, connection: sqlite3.Connection) -> None:
-    """Check whose database it is, switch its modes, and create the tables of a new one.
+def _close_untouched(path: str, connection: sqlite3.Connection) -> None:
+    """Close without moving the write-ahead log into the file, as the last one to close it does.
+
+    Another connection, which may only read, stays until this one is closed, and cannot move it.
+    """
+    address = Path(path).absolute().as_uri() + "?mode=ro"
+    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as reader:
+        with contextlib.suppress(sqlite3.Error):  # it is there, even if it cannot read
+            reader.execute("SELECT count(*) FROM sqlite_master")
+        connection.close()
+    connection.close()
+
+
+def _set_up(
+    path: str, connection: sqlite3.Connection, beat: Beat | None, tell: Tell | None
+) -> None:
+    """Check whose database it is, switch its modes, and create or migrate its tables.
 
     Going over to WAL fails at once while another instance does the same, so it is tried again.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
-            is_new = _identify(path, connection)
+            version = _identify(path, connection)
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
             for setting in _SETTINGS:
                 connection.execute(setting)
-            if is_new:
-                schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-                connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nCOMMIT;")
+            if version == 0:
+                migrations.create(connection)
+            elif version < VERSION:
+                migrations.migrate(connection, text.shown(path), beat, tell)
         except sqlite3.OperationalError as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -181,26 +231,23 @@ def _set_up(path: str, connection: sqlite3.Connection) -> None:
             return
 
 
-def _identify(path: str, connection: sqlite3.Connection) -> bool:
-    """Return whether the database is new and empty. Raises StoreUnavailable unless it is ours."""
+def _identify(path: str, connection: sqlite3.Connection) -> int:
+    """Return the version of the database, 0 of a new one. Raises StoreUnavailable unless it is ours."""
     connection.execute("BEGIN")  # the three answers must be of one moment
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     connection.execute("COMMIT")
-    name = text.shown(path)
     if (application_id, version, objects) == (0, 0, 0):
-        return True
-    if application_id != APPLICATION_ID:
-        raise StoreUnavailable(
-            f"{name} is not a chatbot database; it was left untouched; choose another with --db PATH"
-        )
+        return 0
+    if application_id != APPLICATION_ID or version < 1:
+        raise foreign(path)
     if version > VERSION:
         raise StoreUnavailable(
-            f"{name} was written by a newer chatbot (its version is {version}, this one knows up to "
-            f"{VERSION}); update chatbot or choose another with --db PATH"
+            f"{text.shown(path)} was written by a newer chatbot (its version is {version}, this one "
+            f"knows up to {VERSION}); update chatbot or choose another with --db PATH"
         )
-    return False  # an older version would be migrated here, in one exclusive transaction
+    return int(version)
 
 
 def _bindable(values: dict[str, Value]) -> dict[str, Value]:

@@ -1,0 +1,145 @@
+"""The files of a database: the one that was named, and those that SQLite keeps beside it.
+
+Looks at them, creates an empty one, and tells when they are not what they were. It never follows a
+link, never reads one that is open (closing it would let go of SQLite's own locks), and knows
+nothing of what is in them but the header. `database.py` and `recovery.py` call it.
+"""
+
+import errno
+import os
+import stat
+
+from chatbot.errors import StoreUnavailable
+from chatbot.store import text
+from chatbot.store.faults import directory_of, foreign
+
+APPLICATION_ID = int.from_bytes(b"chat", "big")
+MAGIC = b"SQLite format 3\0"
+SIDECARS = ("-wal", "-shm", "-journal")
+RECOVERING = ".recovering"  # what recovery.py makes, and renames to the database as its last step
+
+_HEADER_BYTES = 100  # https://www.sqlite.org/fileformat.html#the_database_header
+_APPLICATION_ID_AT = 68
+
+
+def prepare(path: str, must_exist: bool) -> bool:
+    """Make sure that there is a file we may use; return whether its header says that it is ours.
+
+    Raises StoreUnavailable, or OSError for what the system forbids.
+    """
+    name = text.shown(path)
+    refuse_links(path)
+    log_bytes = size_of(f"{path}-wal")  # before the file: who has a log has had a header
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        _refuse_remains(path, log_bytes)
+        if must_exist:
+            if not os.path.isdir(directory_of(path)):
+                raise
+            raise StoreUnavailable(
+                f"there is no database {name} yet; the first chat makes it, or name another with "
+                "--db PATH"
+            ) from None
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            os.close(os.open(path, flags, 0o600))
+        except FileExistsError:  # another instance was quicker
+            return prepare(path, must_exist)
+        return False
+    if stat.S_ISDIR(found.st_mode):
+        raise StoreUnavailable(f"{name} is a directory; name a file with --db PATH")
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreUnavailable(f"{name} is not a regular file; choose another with --db PATH")
+    for place in (path, directory_of(path)):  # the write-ahead log stands beside the database
+        if not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    if found.st_size == 0:
+        _refuse_remains(path, log_bytes)
+    with open(path, "rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if header[: len(MAGIC)] not in (b"", MAGIC):
+        raise foreign(path)
+    return is_ours(header)
+
+
+def is_ours(header: bytes) -> bool:
+    """Whether the first bytes of a file say that it is a database of this program."""
+    at = _APPLICATION_ID_AT
+    return header[at : at + 4] == APPLICATION_ID.to_bytes(4, "big")
+
+
+def refuse_links(path: str) -> None:
+    """Raise StoreUnavailable where the path, or a file that SQLite keeps beside it, is a link."""
+    name = text.shown(path)
+    if "\0" in path:
+        raise StoreUnavailable(f"{name} is not a path; choose another with --db PATH")
+    if os.path.islink(path):
+        raise StoreUnavailable(f"{name} is a symbolic link; name the file itself with --db PATH")
+    for ending in SIDECARS:
+        if os.path.islink(path + ending):
+            raise StoreUnavailable(
+                f"{text.shown(path + ending)} is a symbolic link; remove it or choose another "
+                "place with --db PATH"
+            )
+
+
+def size_of(path: str) -> int:
+    """Return how many bytes a file has; 0 where there is none."""
+    try:
+        return os.lstat(path).st_size
+    except OSError:  # whatever is wrong with it, opening the database will tell
+        return 0
+
+
+class Watch:
+    """Whether the files of an open database are still those that were opened.
+
+    Where somebody has deleted or replaced one, SQLite would go on writing to what nobody can open
+    again. Made just before the database is opened; a look costs some 4 µs.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._name = text.shown(path)
+        self._file = os.path.abspath(path)
+        self._identities = {self._file: _identity(self._file)}
+
+    def opened(self) -> None:
+        """Watch the write-ahead log too, which exists as long as the database is open."""
+        self.look()
+        log = f"{self._file}-wal"
+        self._identities[log] = _identity(log)
+
+    def look(self) -> None:
+        """Raise StoreUnavailable when one of the files has been deleted or replaced."""
+        for file, before in self._identities.items():
+            if before is None or (now := _identity(file)) == before:
+                continue
+            name = self._name + file.removeprefix(self._file)
+            what = "deleted" if now is None else "replaced"
+            raise StoreUnavailable(
+                f"{name} was {what} while it was in use; put it back, then restart chatbot"
+            )
+
+
+def _identity(file: str) -> tuple[int, int] | None:
+    """Return which file stands there; None if there is none. Some systems know only that."""
+    try:
+        found = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_ino else (0, 0)
+
+
+def _refuse_remains(path: str, log_bytes: int) -> None:
+    """Refuse to begin anew where there is something left of an older database: SQLite deletes it."""
+    name = text.shown(path)
+    if os.path.lexists(path + RECOVERING) and not os.path.lexists(path):
+        raise StoreUnavailable(
+            f"the recovery of {name} was cut short; `chatbot sessions recover` finishes it"
+        )
+    if log_bytes:
+        raise StoreUnavailable(
+            f"{name} is gone, but its last messages are still in {name}-wal; put it back, "
+            f"or remove {name}-wal"
+        )

@@ -1,0 +1,286 @@
+"""The recovery of a damaged database: put aside, whole, and a new one made of what can be read.
+
+The original is never written to, and nothing of it is removed; its files only change their names:
+
+    1. lock X, so that no other program opens it
+    2. copy it to the directory X.recovery; only the copy is read
+    3. write all that can be read to a new database there; when it is whole, move it to X.recovering
+    4. rename X to X.damaged-1, then its X-wal, X-shm and X-journal along with it
+    5. rename X.recovering to X
+
+Killed before 4, all is as it was. Killed in 4 or 5, X is missing while X.recovering is there, and
+whole: `database.py` refuses to begin anew, and `recover` goes on where the first one stopped.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from typing import IO, assert_never
+
+import msgspec
+
+from chatbot import actor
+from chatbot.errors import ExitCode, StoreUnavailable
+from chatbot.mailbox import Inbox, Outbox
+from chatbot.messages import (
+    Answered,
+    Ask,
+    Beat,
+    CacheRead,
+    Cancelled,
+    Checkpoint,
+    Delete,
+    Failed,
+    Found,
+    Interrupted,
+    Listed,
+    ListSessions,
+    Load,
+    Loaded,
+    Prune,
+    Query,
+    ReadCache,
+    Ready,
+    Recover,
+    Recovered,
+    Rename,
+    Reply,
+    Search,
+    Stop,
+    StoreInbox,
+    Undo,
+    Undone,
+)
+from chatbot.settings import StoreSettings
+from chatbot.store import files, text
+from chatbot.store.database import Database
+from chatbot.store.faults import directory_of, foreign, locked, unusable
+from chatbot.store.salvage import salvage
+from chatbot.tracing import Recorder
+
+_WORKSHOP = ".recovery"
+_ASIDE = ".damaged-"
+_CHUNK_BYTES = 4 * 1024 * 1024
+_BLOCK_BYTES = 4096  # what a disk fails to read at once
+_LOCK_AT, _LOCK_BYTES = 0x4000_0002, 510  # what every program holds that has the database open
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """Where the damaged database is now, and how many rows the new one has."""
+
+    copy: str
+    sessions: int
+    messages: int
+
+
+def recover(path: str, beat: Callable[[], None] = lambda: None) -> Recovery:
+    """Put the database aside and begin a new one with all that can be read from it.
+
+    Raises StoreUnavailable, and then everything stays as it is, when another program has the
+    database open, when it is not one of ours, or when something cannot be written: it needs room
+    for two copies meanwhile. Calls `beat` at least after every 4 MB and every thousand rows.
+    """
+    try:
+        if os.path.lexists(path + files.RECOVERING) and not os.path.lexists(path):
+            return _put_in_place(path, max(_last_aside(path), 1))
+        _refuse_others(path)
+        with _locked(path) as original:
+            _build(path, original, beat)
+            if (
+                sys.platform == "win32"
+            ):  # there nobody can rename what is open, this program included
+                original.close()
+            return _put_in_place(path, _last_aside(path) + 1)
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def serve(
+    settings: StoreSettings, inbox: Inbox[StoreInbox], outbox: Outbox, recorder: Recorder
+) -> ExitCode:
+    """Serve `Recover` until Stop; everything else is refused, since the database stays closed.
+
+    Raises StoreUnavailable for what would have to be saved.
+    """
+    path = text.shown(settings.path)
+    outbox.send(Ready(os.getpid()))
+    for batch in actor.batches(inbox, outbox, recorder):
+        for message in batch:
+            match message:
+                case Stop():
+                    return ExitCode.OK
+                case Recover():
+                    outbox.send(_recovered(settings.path, message, outbox, recorder))
+                case Ask() | Answered() | Failed() | Cancelled() | Interrupted() | Checkpoint():
+                    raise StoreUnavailable(f"{path} is about to be recovered: nothing is saved")
+                case _:
+                    outbox.send(_refusal(message, f"{path} is about to be recovered: it is closed"))
+    return ExitCode.OK
+
+
+def _recovered(path: str, message: Recover, outbox: Outbox, recorder: Recorder) -> Recovered:
+    try:
+        result = recover(path, lambda: outbox.send(Beat()))
+    except StoreUnavailable as error:
+        recorder.log("error", "recovery_failed", path=text.shown(path), reason=str(error))
+        return Recovered(message.request_id, error=str(error))
+    recorder.log(
+        "warning",
+        "recovered",
+        path=text.shown(path),
+        copy=text.shown(result.copy),
+        sessions=result.sessions,
+        messages=result.messages,
+    )
+    return Recovered(message.request_id, result.copy, result.sessions, result.messages)
+
+
+def _refusal(query: Query, reason: str) -> Reply:
+    name = query.request_id
+    match query:
+        case Load():
+            return Loaded(name, error=reason)
+        case ListSessions() | Rename() | Delete() | Prune():
+            return Listed(name, error=reason)
+        case Search():
+            return Found(name, error=reason)
+        case Undo():
+            return Undone(name, error=reason)
+        case ReadCache():
+            return CacheRead(name, error=reason)
+        case Recover():
+            return Recovered(name, error=reason)
+        case _:
+            assert_never(query)
+
+
+def _refuse_others(path: str) -> None:
+    """Refuse what is not there, and what is no file of a database."""
+    name = text.shown(path)
+    files.refuse_links(path)
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        raise StoreUnavailable(f"there is no database {name}: nothing to recover") from None
+    if not stat.S_ISREG(mode):
+        raise foreign(path)
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[IO[bytes]]:
+    """Open the original for reading while no other program can open it. Raises StoreUnavailable.
+
+    Where a program can rename only what nobody has open, that is the lock.
+    """
+    with open(path, "r+b") as original:  # only who may write can lock
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.lockf(original, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_BYTES, _LOCK_AT)
+            except (BlockingIOError, PermissionError) as error:
+                raise locked(path) from error
+        yield original
+
+
+def _build(path: str, original: IO[bytes], beat: Callable[[], None]) -> None:
+    """Make X.recovering, whole at once: it is built in a directory of its own, then moved out.
+
+    That directory has a fixed name, so that what a killed recovery has left is found, and goes first.
+    """
+    directory = path + _WORKSHOP
+    if os.path.lexists(directory):
+        shutil.rmtree(directory)
+    os.mkdir(directory, 0o700)
+    try:
+        copy, built = os.path.join(directory, "copy"), os.path.join(directory, "new.db")
+        ours = files.is_ours(original.read(100))
+        original.seek(0)
+        _copy(original, copy, beat)
+        for ending in ("-wal", "-journal"):
+            with contextlib.suppress(FileNotFoundError), open(path + ending, "rb") as sidecar:
+                _copy(sidecar, copy + ending, beat)
+        with contextlib.closing(Database.open(built)) as target:
+            salvage(copy, target, beat)
+            counts = _counts(target)
+        if not ours and not any(counts):
+            raise foreign(path)
+        os.replace(built, path + files.RECOVERING)
+    finally:
+        shutil.rmtree(directory)
+    _sync_directory(path)
+
+
+def _copy(source: IO[bytes], to: str, beat: Callable[[], None]) -> None:
+    """Copy a file; zeros stand where the disk cannot read it."""
+    size = os.fstat(source.fileno()).st_size
+    with open(to, "xb") as target:
+        step = _CHUNK_BYTES
+        while (at := source.tell()) < size:
+            try:
+                data = source.read(step)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                if step > _BLOCK_BYTES:
+                    step = _BLOCK_BYTES
+                    source.seek(at)
+                    continue
+                data = bytes(min(step, size - at))
+                source.seek(at + len(data))
+            else:
+                if not data:  # it has become shorter
+                    break
+            target.write(data)
+            beat()
+
+
+def _put_in_place(path: str, number: int) -> Recovery:
+    """Give the original its new name, and the new database the original's. May be done again.
+
+    The file itself goes first: a write-ahead log without it is noticed, the other way round it
+    would be read without its last messages.
+    """
+    aside = f"{path}{_ASIDE}{number}"
+    for ending in ("", *files.SIDECARS):
+        if os.path.lexists(path + ending) and not os.path.lexists(aside + ending):
+            os.rename(path + ending, aside + ending)
+    _sync_directory(path)
+    os.rename(path + files.RECOVERING, path)
+    _sync_directory(path)
+    with contextlib.closing(Database.open(path, must_exist=True)) as database:
+        return Recovery(aside, *_counts(database))
+
+
+def _counts(database: Database) -> tuple[int, int]:
+    row = database.one(
+        "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM messages)"
+    ) or (0, 0)
+    return row[0], row[1]
+
+
+def _last_aside(path: str) -> int:
+    """Return the highest n of all the `X.damaged-n` there are, and of the files beside them."""
+    prefix = os.path.basename(path) + _ASIDE
+    found = [
+        re.match("[0-9]+", name.removeprefix(prefix))
+        for name in os.listdir(directory_of(path))
+        if name.startswith(prefix)
+    ]
+    return max((int(match[0]) for match in found if match), default=0)
+
+
+def _sync_directory(path: str) -> None:
+    """Make new names outlive a loss of power; Windows has no such thing, and does so by itself."""
+    if sys.platform == "win32":
+        return
+    directory = os.open(directory_of(path), os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,215 @@
+"""What can be read from a damaged database: whole rows only, around whatever is unreadable.
+
+Reads a copy, which it may alter, and writes to a new database. It knows the tables of every version;
+it never sees the original, which is `recovery.py`'s, its only caller.
+"""
+
+import contextlib
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from chatbot.store import text
+from chatbot.store.database import Database, Value
+from chatbot.store.faults import locked
+from chatbot.store.migrations import Beat
+
+_TABLES = ("prices", "sessions", "messages")  # the cache only repeats what can be asked again
+_GROUP_ROWS = 1000
+_ROWS_PER_PAGE = 128  # more than any page has, for a table whose last row cannot be told
+_MAX_FAILURES = 1_000_000  # reads of one table; some ten seconds
+_PAGE_COUNT_AT = 28  # https://www.sqlite.org/fileformat.html#the_database_header
+_FREE_PAGES_AT = 32
+
+Row = dict[str, Value]
+Columns = dict[str, tuple[type, ...]]
+
+_TYPES: Columns = {"TEXT": (str,), "INTEGER": (int,), "REAL": (float, int)}
+
+
+def salvage(copy: str, target: Database, beat: Beat) -> None:
+    """Write every row that can be read from the copy to the target.
+
+    Raises StoreUnavailable when the target cannot be written. A session that cannot be read is made
+    anew from its first message. Calls `beat` after every thousand rows or failures.
+    """
+    _settle(copy)
+    if not _has_tables(copy):
+        _mend(copy)
+    known = set[Value]()
+    with closing(_open(copy)) as source:
+        for table in _TABLES:
+            columns = _columns(source, target, table)
+            if not columns:
+                continue
+            insert = (
+                f"INSERT OR IGNORE INTO {table} ({', '.join(columns)})"  # noqa: S608 - our own names
+                f" VALUES ({', '.join(f':{column}' for column in columns)})"
+            )
+            with _groups(target, beat) as written:
+                for row in _whole_rows(source, table, columns, beat):
+                    if table == "sessions":
+                        known.add(row["id"])
+                    elif table == "messages" and row["session_id"] not in known:
+                        known.add(row["session_id"])
+                        _make_session(target, row)
+                    target.write(insert, **row)
+                    written()
+
+
+@contextlib.contextmanager
+def _groups(target: Database, beat: Beat) -> Iterator[Any]:
+    """Commit after every thousand rows, and at the end; yields what to call after each row."""
+    rows = 0
+
+    def written() -> None:
+        nonlocal rows
+        rows += 1
+        if rows % _GROUP_ROWS == 0:
+            finish()
+            begin()
+            beat()
+
+    def begin() -> None:
+        if not target.begin():
+            raise locked(target.path)
+
+    def finish() -> None:
+        if not target.commit():
+            raise locked(target.path)
+
+    begin()
+    yield written
+    finish()
+
+
+def _make_session(target: Database, message: Row) -> None:
+    target.write(
+        "INSERT OR IGNORE INTO sessions (id, title, start_time, backend, model)"
+        " VALUES (:id, :title, :start_time, :backend, :model)",
+        id=message["session_id"],
+        title=text.title_of(str(message["content"])),
+        start_time=message["timestamp"],
+        backend=message["backend"],
+        model=message["model"],
+    )
+
+
+def _whole_rows(
+    source: sqlite3.Connection, table: str, columns: Columns, beat: Beat
+) -> Iterator[Row]:
+    """Yield the rows that are whole: each value of its column's type, each text readable."""
+    for values in _readable_rows(source, table, tuple(columns), beat):
+        try:
+            row = {
+                column: value.decode() if isinstance(value, bytes) else value
+                for column, value in zip(columns, values, strict=True)
+            }
+        except UnicodeDecodeError:
+            continue
+        if all(isinstance(row[column], types) for column, types in columns.items()):
+            yield row
+
+
+def _readable_rows(
+    source: sqlite3.Connection, table: str, columns: tuple[str, ...], beat: Beat
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows in their order; where a range cannot be read, each of its halves is tried."""
+    select = (
+        f"SELECT rowid, {', '.join(columns)} FROM {table} NOT INDEXED"  # noqa: S608 - our own names
+        " WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
+    )
+    ranges = [(1, _last_rowid(source, table))]
+    failures = 0
+    while ranges:
+        low, high = ranges.pop()
+        try:
+            for rowid, *values in source.execute(select, (low, high)):
+                low = max(low, rowid + 1)
+                yield tuple(values)
+        except sqlite3.DatabaseError:  # damaged, or the disk cannot read it
+            failures += 1
+            if failures % _GROUP_ROWS == 0:
+                beat()
+            if low < high and failures < _MAX_FAILURES:
+                middle = (low + high) // 2
+                ranges += [(middle + 1, high), (low, middle)]
+
+
+def _last_rowid(source: sqlite3.Connection, table: str) -> int:
+    """Return the highest row id that any part of the database speaks of."""
+    found = []
+    for sql in (
+        f"SELECT seq FROM sqlite_sequence WHERE name = '{table}'",  # noqa: S608 - our own name
+        f"SELECT max(rowid) FROM {table}",  # noqa: S608
+        f"SELECT max(rowid) FROM {table} INDEXED BY {table}_by_session",  # noqa: S608
+        f"SELECT max(rowid) FROM {table} INDEXED BY {table}_by_time",  # noqa: S608
+    ):
+        with contextlib.suppress(sqlite3.DatabaseError):  # there may be no such index, too
+            found += [row[0] for row in source.execute(sql) if isinstance(row[0], int)]
+    if found:
+        return max(found)
+    (pages,) = source.execute("PRAGMA page_count").fetchone()
+    return int(pages) * _ROWS_PER_PAGE
+
+
+def _columns(source: sqlite3.Connection, target: Database, table: str) -> Columns:
+    """Return the columns that both databases have; none where the table's own page is lost."""
+    info = f"""SELECT name, type, "notnull" FROM pragma_table_info('{table}')"""  # noqa: S608
+    try:
+        there = {bytes(name).decode() for name, _, _ in source.execute(info)}
+    except sqlite3.DatabaseError:
+        return {}
+    return {
+        name: _TYPES[kind] + (() if required else (NoneType,))
+        for name, kind, required in target.rows(info)
+        if name in there
+    }
+
+
+def _settle(copy: str) -> None:
+    """Move what is in the copy's write-ahead log into it, as far as that can be done."""
+    with contextlib.suppress(sqlite3.DatabaseError), closing(_open(copy)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _has_tables(copy: str) -> bool:
+    try:
+        with closing(_open(copy)) as connection:
+            row = connection.execute(
+                "SELECT 1 FROM sqlite_master WHERE name = 'messages'"
+            ).fetchone()
+    except sqlite3.DatabaseError:
+        return False
+    return row is not None
+
+
+def _mend(copy: str) -> None:
+    """Put the first page of a new database in place of the copy's: it says where the tables begin.
+
+    They begin where they do in any database that was made by the same schema.sql; another one yields
+    no rows, or only such as are whole.
+    """
+    with tempfile.TemporaryDirectory(dir=Path(copy).parent) as directory:
+        model = Path(directory) / "model.db"
+        Database.open(str(model)).close()
+        data = model.read_bytes()
+    page_size = int.from_bytes(data[16:18], "big")
+    page = bytearray(data[:page_size])
+    with open(copy, "r+b") as file:
+        pages = file.seek(0, 2) // page_size
+        page[_PAGE_COUNT_AT : _PAGE_COUNT_AT + 4] = pages.to_bytes(4, "big")
+        page[_FREE_PAGES_AT : _FREE_PAGES_AT + 8] = bytes(8)
+        file.seek(0)
+        file.write(page)
+
+
+def _open(copy: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(copy, isolation_level=None)
+    connection.text_factory = bytes  # a text that is no text must not end the reading
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
