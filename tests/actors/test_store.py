@@ -34,6 +34,7 @@ from chatbot.messages import (
     LogRecord,
     Measurement,
     Message,
+    Notice,
     Ready,
     Record,
     Report,
@@ -492,6 +493,8 @@ def test_a_store_that_is_locked_out_beats_until_it_may_write(
         for _ in range(10):  # its loop stands still in the meantime: only the wait itself can beat
             room.beats.get(timeout=DEADLINE_S)
         other.execute("COMMIT")
+    # The person is told why nothing happens: once, however long it takes.
+    assert room.receive(Notice).text == f"waiting: another program is writing to {path}"
     assert room.receive(Accepted).request_id == "r1"
 
 
@@ -512,7 +515,7 @@ def test_a_lock_that_is_never_given_up_ends_the_store_with_the_reason(
     )
     assert isinstance(room.error, StoreUnavailable)
     assert str(room.error) == reason
-    assert room.rest() == []
+    assert [type(m) for m in room.rest()] == [Notice]
     assert room.logged("store_unavailable")[0].fields["reason"] == reason
 
 
