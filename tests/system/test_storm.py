@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from chatbot.settings import SimServerSettings
-from tests.system.storm.judge import unmerged, violations
+from tests.system.storm.judge import violations
 from tests.system.storm.scenario import Scenario
 from tests.system.storm.stage import Stage, figures
 
@@ -28,14 +28,18 @@ SERVER = SimServerSettings(first_token_s=0.1, inter_chunk_s=0.02, chunks=16)
 WEIGHTS = {"store": 30, "worker": 30, "ui": 16, "supervisor": 8, "telemetry": 6}
 
 
+def tell(line: str) -> None:
+    """Print what pytest shows with `-s`, and when the test fails."""
+    print(line)  # noqa: T201 - that is what it is for
+
+
 def storm(stage: Stage, kills: int, weights: dict[str, int]) -> None:
-    print(f"\nseed {SEED}, {kills} kills")
+    tell(f"\nseed {SEED}, {kills} kills")
     stage.start()
     stage.storm(kills, random.Random(f"{SEED} {sorted(weights)}"), weights, GAP_S)
     stage.drain()
     evidence = stage.evidence()
-    print(figures(evidence))
-    print(f"identical questions that were sent again: {unmerged(evidence)}")
+    tell(figures(evidence))
     found = violations(evidence)
     assert not found, f"{len(found)} violations:\n" + "\n".join(found[:20])
     assert sum(stage.kills.values()) >= kills

@@ -15,7 +15,7 @@ INBOX = process.INBOX
 SETTINGS = process.SETTINGS
 main = process.main
 
-_answer = server.answer
+_answer = server.answer  # type: ignore[attr-defined] # the name by which the server calls it
 _arm = Arm()
 _NEVER_S = 3600.0
 
@@ -30,7 +30,7 @@ def _record_and_answer(settings: SimServerSettings, model: str, request: ChatReq
     return answer
 
 
-server.answer = _record_and_answer
+server.answer = _record_and_answer  # type: ignore[attr-defined] # likewise
 
 if __name__ == "__main__":
     sys.exit(process.run_alone(_arm.scenario.server))

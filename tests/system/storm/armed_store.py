@@ -1,8 +1,8 @@
 """The store with points to die at, and with its rules taken out one at a time.
 
-    ACKNOWLEDGES_EARLY   replies go out first; the commit comes with the next look at the inbox
-    SAVES_TWICE          no statement looks for the request's rows; the database of such a run has to
-                         be one without the constraint
+ACKNOWLEDGES_EARLY   replies go out first; the commit comes with the next look at the inbox
+SAVES_TWICE          no statement looks for the request's rows; the database of such a run has to
+                     be one without the constraint
 """
 
 import re

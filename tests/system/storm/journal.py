@@ -56,7 +56,9 @@ class Journal:
         self._fd = os.open(directory / "journal", flags, 0o600)
         self._life = life
 
-    def write(self, what: What, *, pid: int = 0, life: int | None = None, **fields: str | int) -> None:
+    def write(
+        self, what: What, *, pid: int = 0, life: int | None = None, **fields: str | int
+    ) -> None:
         """Append an event; when this returns, it is written."""
         of_life = self._life if life is None else life
         line = Line(what, time.monotonic(), pid or os.getpid(), of_life, **fields)  # type: ignore[arg-type] # msgspec checks them when the line is read

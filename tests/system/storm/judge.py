@@ -127,7 +127,10 @@ class _Case:
                 self._found.append(f"{request_id} has an answer in the database, and no question")
         for request_id, row in self._users.items():
             asked = self.asked.get(request_id)
-            if asked is not None and (asked.digest, asked.session_id) != (row.digest, row.session_id):
+            if asked is not None and (asked.digest, asked.session_id) != (
+                row.digest,
+                row.session_id,
+            ):
                 self._found.append(f"{request_id} was saved as another question than it was")
 
     def _judge_acknowledged(self) -> None:

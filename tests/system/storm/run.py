@@ -89,7 +89,9 @@ def _watch_dispatcher(arm: Any) -> None:
             return from_store(self, message, *args)
         what = "accepted" if isinstance(message, Accepted) else "saved"
         arm.journal.write(what, request_id=message.request_id)
-        return struck_around(f"supervisor {what}", message, lambda: from_store(self, message, *args))
+        return struck_around(
+            f"supervisor {what}", message, lambda: from_store(self, message, *args)
+        )
 
     def watched_from_worker(self: Any, slot: int, message: Any, *args: Any) -> Any:
         if not isinstance(message, Sending | Answered):
@@ -105,9 +107,9 @@ def _watch_dispatcher(arm: Any) -> None:
         arm.strike(f"{point} after")
         return sends
 
-    Dispatcher.from_ui = watched_from_ui  # type: ignore[method-assign] # this process is a test's
-    Dispatcher.from_store = watched_from_store  # type: ignore[method-assign] # likewise
-    Dispatcher.from_worker = watched_from_worker  # type: ignore[method-assign] # likewise
+    Dispatcher.from_ui = watched_from_ui  # type: ignore[method-assign, assignment] # any arguments
+    Dispatcher.from_store = watched_from_store  # type: ignore[method-assign, assignment] # any arguments
+    Dispatcher.from_worker = watched_from_worker  # type: ignore[method-assign, assignment] # any arguments
 
 
 if __name__ == "__main__":  # child processes import this file again, and must not start the program

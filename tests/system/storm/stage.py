@@ -16,9 +16,9 @@ from typing import IO, Self
 import psutil
 
 from tests.fakes import eventually
-from tests.system.program import ROOT, clean_environment
+from tests.system.program import clean_environment
 from tests.system.storm.journal import Journal, Line, Tail, digest
-from tests.system.storm.judge import DEADLINE_S, Evidence, Row
+from tests.system.storm.judge import DEADLINE_S, Evidence, Row, unmerged
 from tests.system.storm.scenario import DIRECTORY, LIFE, Scenario
 
 
@@ -145,7 +145,9 @@ class Stage:
 
     # --- kills -----------------------------------------------------------------------------------
 
-    def storm(self, kills: int, chance: random.Random, weights: dict[str, int], gap_s: float) -> None:
+    def storm(
+        self, kills: int, chance: random.Random, weights: dict[str, int], gap_s: float
+    ) -> None:
         """Kill so many processes, of random roles, at random moments; start the program again where
         that was its end. Fails when the program ends by itself or nothing ends for too long."""
         while sum(self.kills.values()) < kills:
@@ -201,7 +203,7 @@ class Stage:
 
     def _is_ours(self, process: psutil.Process) -> bool:
         is_here = process.environ().get(DIRECTORY) == str(self.directory)
-        return is_here and process.status() != psutil.STATUS_ZOMBIE
+        return bool(is_here and process.status() != psutil.STATUS_ZOMBIE)
 
     def _progress(self) -> int:
         """Read on in the journal; return how many ends the driver has been told in all."""
@@ -226,7 +228,10 @@ class Stage:
                 " from messages order by id"
             ).fetchall()
             verdicts = connection.execute("pragma integrity_check").fetchall()
-        rows = [Row(*row[:6], row[6].partition(" ")[0], digest(row[6])) for row in found]
+        rows = [
+            Row(*columns, text=content.partition(" ")[0], digest=digest(content))
+            for *columns, content in found
+        ]
         return Evidence(self.lines, rows, "; ".join(verdict for (verdict,) in verdicts))
 
 
@@ -248,13 +253,12 @@ def figures(evidence: Evidence) -> str:
         f"saved {counts['saved']}, rows {len(evidence.rows)}\n"
         f"ends: {dict(ends)}\n"
         f"longest time without an end: {gap:.2f} s (in it: {', '.join(inside) or 'no kill'}); "
-        f"{lived:.2f} s where the supervisor lived"
+        f"{lived:.2f} s where the supervisor lived\n"
+        f"identical questions that were sent again: {unmerged(evidence)}"
     )
 
 
-def longest_silence(
-    lines: Sequence[Line], *, of_one_life: bool = False
-) -> tuple[float, list[str]]:
+def longest_silence(lines: Sequence[Line], *, of_one_life: bool = False) -> tuple[float, list[str]]:
     """Return the longest time without the end of a request while there was load, and who was killed
     in it. `of_one_life`: leave out the times in which the program was started."""
     longest, inside = 0.0, list[str]()
