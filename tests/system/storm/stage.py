@@ -229,8 +229,7 @@ class Stage:
             ).fetchall()
             verdicts = connection.execute("pragma integrity_check").fetchall()
         rows = [
-            Row(*columns, text=content.partition(" ")[0], digest=digest(content))
-            for *columns, content in found
+            Row(*row[:-1], row[-1].partition(" ")[0], digest(row[-1])) for row in map(tuple, found)
         ]
         return Evidence(self.lines, rows, "; ".join(verdict for (verdict,) in verdicts))
 
