@@ -154,6 +154,9 @@ class Stage:
             at_once = chance.random() < 0.2
             gap = 0.0 if at_once else chance.expovariate(1 / gap_s)
             (role,) = chance.choices(list(weights), list(weights.values()))
+            spared = [each for each in weights if not self.kills[each]]
+            if kills - sum(self.kills.values()) <= len(spared):  # each of them has to die once
+                role = spared[0]
             slot = chance.randrange(2) if role == "worker" else 0
             stops_s = chance.uniform(0.02, 0.5) if chance.random() < 0.07 else 0.0
             waits_for_progress = not at_once and chance.random() < 0.75
@@ -228,10 +231,21 @@ class Stage:
                 " from messages order by id"
             ).fetchall()
             verdicts = connection.execute("pragma integrity_check").fetchall()
-        rows = [
-            Row(*row[:-1], row[-1].partition(" ")[0], digest(row[-1])) for row in map(tuple, found)
-        ]
+        rows = [_row_of(*row) for row in found]
         return Evidence(self.lines, rows, "; ".join(verdict for (verdict,) in verdicts))
+
+
+def _row_of(
+    number: int,
+    session_id: str,
+    role: str,
+    request_id: str,
+    status: str,
+    finish_reason: str | None,
+    content: str,
+) -> Row:
+    text = content.partition(" ")[0]
+    return Row(number, session_id, role, request_id, status, finish_reason, text, digest(content))
 
 
 def figures(evidence: Evidence) -> str:
@@ -244,13 +258,18 @@ def figures(evidence: Evidence) -> str:
             kills[line.role] += 1
         elif line.what == "terminal":
             ends[line.outcome] += 1
+    asked = {line.request_id: line.at for line in evidence.lines if line.what == "asked"}
+    slowest = max(
+        (line.at - asked[line.request_id] for line in evidence.lines if line.what == "terminal"),
+        default=0.0,
+    )
     gap, inside = longest_silence(evidence.lines)
     lived, _ = longest_silence(evidence.lines, of_one_life=True)
     return (
         f"kills: {sum(kills.values())} {dict(kills)}\n"
         f"asked {counts['asked']}, accepted {counts['accepted']}, received {counts['received']}, "
         f"saved {counts['saved']}, rows {len(evidence.rows)}\n"
-        f"ends: {dict(ends)}\n"
+        f"ends: {dict(ends)}, the slowest after {slowest:.2f} s\n"
         f"longest time without an end: {gap:.2f} s (in it: {', '.join(inside) or 'no kill'}); "
         f"{lived:.2f} s where the supervisor lived\n"
         f"identical questions that were sent again: {unmerged(evidence)}"
