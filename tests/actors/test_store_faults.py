@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,8 +133,8 @@ def test_a_system_that_numbers_no_files_still_tells_that_one_is_gone(
 ) -> None:
     real = os.stat
 
-    def stat_without_numbers(*arguments: object, **named: object) -> os.stat_result:
-        found = real(*arguments, **named)  # type: ignore[call-overload] # whatever it was given
+    def stat_without_numbers(*arguments: Any, **named: Any) -> os.stat_result:
+        found = real(*arguments, **named)
         return os.stat_result((found.st_mode, 0, *found[2:]))
 
     with closing(Database.open(path)) as first:
@@ -435,15 +436,15 @@ def test_a_check_that_is_stopped_ends_without_a_word_and_leaves_the_database_fre
     begun, go_on = threading.Event(), threading.Event()
     connect = sqlite3.connect
 
-    def connect_and_wait(*arguments: object, **named: object) -> sqlite3.Connection:
-        connection = connect(*arguments, **named)  # type: ignore[call-overload] # as it was given
+    def connect_and_wait(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **named)
         begun.set()
         assert go_on.wait(DEADLINE_S)
-        return connection  # type: ignore[no-any-return] # it is one
+        return connection
 
     with closing(Database.open(path)) as database:
         monkeypatch.setattr(checker_room, "_STEPS", 1)
-        monkeypatch.setattr(checker_room.sqlite3, "connect", connect_and_wait)
+        monkeypatch.setattr(sqlite3, "connect", connect_and_wait)
         results = Results(path)
         results.checker.start()
         assert begun.wait(DEADLINE_S)

@@ -193,7 +193,7 @@ def die_at(path: str, place: str) -> None:
     connect = sqlite3.connect
 
     def connect_with_death(*arguments: Any, **named: Any) -> sqlite3.Connection:
-        connection = connect(*arguments, **named)
+        connection: sqlite3.Connection = connect(*arguments, **named)
         connection.create_function("die", 0, lambda: os.kill(os.getpid(), 9))
         return connection
 
