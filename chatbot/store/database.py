@@ -84,7 +84,9 @@ class Database:
                 _set_up(path, connection, beat, tell)
             watch.opened()
         except BaseException:
-            _close_untouched(path, connection)
+            if was_left_open:
+                _close_untouched(path, connection)
+            connection.close()
             raise
         return cls(path, connection, watch, was_left_open)
 
@@ -200,7 +202,6 @@ def _close_untouched(path: str, connection: sqlite3.Connection) -> None:
         with contextlib.suppress(sqlite3.Error):  # it is there, even if it cannot read
             reader.execute("SELECT count(*) FROM sqlite_master")
         connection.close()
-    connection.close()
 
 
 def _set_up(

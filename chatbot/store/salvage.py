@@ -1,6 +1,6 @@
 """What can be read from a damaged database: whole rows only, around whatever is unreadable.
 
-Reads a copy, which it may alter, and writes to a new database. It knows the tables of every version;
+Reads a copy, which it alters, and writes to a new database. It knows the tables of every version;
 it never sees the original, which is `recovery.py`'s, its only caller.
 """
 
@@ -21,9 +21,10 @@ from chatbot.store.migrations import Beat
 _TABLES = ("prices", "sessions", "messages")  # the cache only repeats what can be asked again
 _GROUP_ROWS = 1000
 _ROWS_PER_PAGE = 128  # more than any page has, for a table whose last row cannot be told
-_MAX_FAILURES = 1_000_000  # reads of one table; some ten seconds
+_MAX_FAILURES = 20_000  # reads of one table: a fraction of a second; what is left is read by pages
 _PAGE_COUNT_AT = 28  # https://www.sqlite.org/fileformat.html#the_database_header
 _FREE_PAGES_AT = 32
+_LEAF = b"\x0d"  # the first byte of a page that holds rows
 
 Row = dict[str, Value]
 Columns = dict[str, tuple[type, ...]]
@@ -51,7 +52,7 @@ def salvage(copy: str, target: Database, beat: Beat) -> None:
                 f" VALUES ({', '.join(f':{column}' for column in columns)})"
             )
             with _groups(target, beat) as written:
-                for row in _whole_rows(source, table, columns, beat):
+                for row in _rows(copy, source, table, columns, beat):
                     if table == "sessions":
                         known.add(row["id"])
                     elif table == "messages" and row["session_id"] not in known:
@@ -99,11 +100,61 @@ def _make_session(target: Database, message: Row) -> None:
     )
 
 
+def _rows(
+    copy: str, source: sqlite3.Connection, table: str, columns: Columns, beat: Beat
+) -> Iterator[Row]:
+    """Yield the whole rows of a table; where some could not be read, some of them come twice."""
+    failures = 0
+
+    def failed() -> None:
+        nonlocal failures
+        failures += 1
+        if failures % _GROUP_ROWS == 0:
+            beat()
+
+    yield from _whole_rows(source, table, columns, failed)
+    if failures:
+        yield from _scattered_rows(copy, table, columns, beat)
+
+
+def _scattered_rows(copy: str, table: str, columns: Columns, beat: Beat) -> Iterator[Row]:
+    """Yield the whole rows of each page by itself: of those too that no other page leads to.
+
+    Every page that holds rows is put in place of the table's first one, and read as the whole table;
+    those of other tables have no row with the right types. Takes a millisecond a page.
+    """
+    with closing(_open(copy)) as source:
+        first = source.execute(
+            "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+        ).fetchone()[0]
+        (page_size,) = source.execute("PRAGMA page_size").fetchone()
+    with open(copy, "r+b", buffering=0) as file:
+        pages = file.seek(0, 2) // page_size
+
+        def page(number: int) -> bytes:
+            file.seek((number - 1) * page_size)
+            return file.read(page_size)
+
+        def put(data: bytes) -> None:
+            file.seek((first - 1) * page_size)
+            file.write(data)
+
+        before = page(first)
+        for number in range(2, pages + 1):
+            data = page(number)
+            if data[:1] == _LEAF and number != first:
+                put(data)
+                with closing(_open(copy, immutable=True)) as source:
+                    yield from _whole_rows(source, table, columns, beat)
+                beat()
+        put(before)
+
+
 def _whole_rows(
-    source: sqlite3.Connection, table: str, columns: Columns, beat: Beat
+    source: sqlite3.Connection, table: str, columns: Columns, failed: Beat
 ) -> Iterator[Row]:
     """Yield the rows that are whole: each value of its column's type, each text readable."""
-    for values in _readable_rows(source, table, tuple(columns), beat):
+    for values in _readable_rows(source, table, tuple(columns), failed):
         try:
             row = {
                 column: value.decode() if isinstance(value, bytes) else value
@@ -116,7 +167,7 @@ def _whole_rows(
 
 
 def _readable_rows(
-    source: sqlite3.Connection, table: str, columns: tuple[str, ...], beat: Beat
+    source: sqlite3.Connection, table: str, columns: tuple[str, ...], failed: Beat
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows in their order; where a range cannot be read, each of its halves is tried."""
     select = (
@@ -133,8 +184,7 @@ def _readable_rows(
                 yield tuple(values)
         except sqlite3.DatabaseError:  # damaged, or the disk cannot read it
             failures += 1
-            if failures % _GROUP_ROWS == 0:
-                beat()
+            failed()
             if low < high and failures < _MAX_FAILURES:
                 middle = (low + high) // 2
                 ranges += [(middle + 1, high), (low, middle)]
@@ -189,27 +239,34 @@ def _has_tables(copy: str) -> bool:
 
 
 def _mend(copy: str) -> None:
-    """Put the first page of a new database in place of the copy's: it says where the tables begin.
+    """Put a new database's own description of its tables in place of the copy's.
 
-    They begin where they do in any database that was made by the same schema.sql; another one yields
-    no rows, or only such as are whole.
+    Any database that was made by the same schema.sql has it on the same pages, and its tables begin on
+    the same ones; another yields no rows then, or only such as are whole.
     """
     with tempfile.TemporaryDirectory(dir=Path(copy).parent) as directory:
         model = Path(directory) / "model.db"
-        Database.open(str(model)).close()
+        with closing(Database.open(str(model))) as database:
+            roots = {root for (root,) in database.rows("SELECT rootpage FROM sqlite_master")}
         data = model.read_bytes()
     page_size = int.from_bytes(data[16:18], "big")
-    page = bytearray(data[:page_size])
     with open(copy, "r+b") as file:
+        for number in range(1, len(data) // page_size + 1):
+            if (
+                number not in roots
+            ):  # where no table and no index begins: a part of that description
+                file.seek((number - 1) * page_size)
+                file.write(data[(number - 1) * page_size : number * page_size])
         pages = file.seek(0, 2) // page_size
-        page[_PAGE_COUNT_AT : _PAGE_COUNT_AT + 4] = pages.to_bytes(4, "big")
-        page[_FREE_PAGES_AT : _FREE_PAGES_AT + 8] = bytes(8)
-        file.seek(0)
-        file.write(page)
+        file.seek(_PAGE_COUNT_AT)
+        file.write(pages.to_bytes(4, "big"))
+        file.seek(_FREE_PAGES_AT)
+        file.write(bytes(8))
 
 
-def _open(copy: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(copy, isolation_level=None)
+def _open(copy: str, immutable: bool = False) -> sqlite3.Connection:
+    address = Path(copy).absolute().as_uri() + ("?immutable=1" if immutable else "?mode=rw")
+    connection = sqlite3.connect(address, uri=True, isolation_level=None)
     connection.text_factory = bytes  # a text that is no text must not end the reading
     connection.execute("PRAGMA cell_size_check = ON")
     return connection
