@@ -570,9 +570,9 @@ def test_a_turn_that_takes_the_place_of_another_leaves_it_out_of_everything(
     room: Room, path: str
 ) -> None:
     instead = msgspec.structs.replace(ask(2, "banana"), replaces="r1")
-    room.send(ask(1, "apple"), answered(1, "pear"), instead, instead, Load("l1", "s1"))
+    room.send(ask(1, "apple"), instead, instead, answered(1, "apple pie"), Load("l1", "s1"))
     room.send(Search("q1", "apple"), Search("q2", "banana"), ListSessions("q3"))
-    for kind in (Accepted, Saved, Accepted, Accepted):
+    for kind in (Accepted, Accepted, Accepted, Saved):
         room.receive(kind)
     loaded = room.receive(Loaded)
     assert [m.content for m in loaded.messages] == ["banana"]
@@ -582,8 +582,8 @@ def test_a_turn_that_takes_the_place_of_another_leaves_it_out_of_everything(
     assert session.messages == 1
     assert select(path, "SELECT request_id, active FROM messages ORDER BY id") == [
         ("r1", 0),
-        ("r1", 0),
         ("r2", 1),
+        ("r1", 0),
     ]
 
 
