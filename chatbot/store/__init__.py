@@ -10,7 +10,15 @@
     checker.py    the check in the background of a database that was not closed in order
     recovery.py   a damaged database is put aside, and a new one begun
     salvage.py    what can be read from it
-    queries.py    the SQL, a function per question
+    queries.py    the SQL of a turn, a function per step
+    cached.py     the cache's SQLite level, bounded by age and size
+    turns.py      a turn as it is written: what is open, what is a hit
+    patience.py   transactions that wait for their turn, and beat
+    sessions.py   the SQL about sessions
+    snippet.py*   the line around what was searched for
+    search.py     any text a person types, in words or in signs
+    deletion.py   deleting for good
+    replies.py    a query's way to its reply
     process.py    the inbox: group commit, replies after the commit, drain
 
 `*` = pure. Read in this order, or start at `process.py` to follow a message.

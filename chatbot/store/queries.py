@@ -165,7 +165,8 @@ def checkpoint(database: Database, message: Checkpoint, now: float) -> None:
 
 def finish(database: Database, question: Question, terminal: Terminal, now: float) -> None:
     """Save the end of an answer over its checkpoint. The first end stands; another changes nothing."""
-    outcome = _outcome_of(terminal)
+    outcome = msgspec.structs.asdict(_outcome_of(terminal))
+    outcome["model"] = outcome["model"] or question.model
     database.write(
         _FINISH,
         session_id=question.session_id,
@@ -175,7 +176,7 @@ def finish(database: Database, question: Question, terminal: Terminal, now: floa
         backend=question.backend,
         trace_id=trace_id_of(terminal.traceparent) or question.trace_id,
         active=question.active,
-        **(msgspec.structs.asdict(outcome) | {"model": outcome.model or question.model}),
+        **outcome,
     )
 
 

@@ -62,9 +62,18 @@ class _Query(msgspec.Struct, frozen=True):
         return bool(words) and len(words[-1]) >= _PREFIX_CHARACTERS
 
     @property
-    def patterns(self) -> list[str]:
-        """Return a pattern of LIKE for each part; its escape character is the backslash."""
-        return ["%" + _WILD.sub(r"\\\g<0>", part) + "%" for part in self.parts]
+    def has_signs(self) -> bool:
+        """Whether there is more in it than words."""
+        return not all(part.isalnum() for part in self.parts)
+
+    @property
+    def patterns(self) -> tuple[dict[str, Value], str]:
+        """Return a pattern of LIKE for each part, and the condition that all of them fit."""
+        patterns: dict[str, Value] = {
+            f"p{number}": "%" + _WILD.sub(r"\\\g<0>", part) + "%"
+            for number, part in enumerate(self.parts)
+        }
+        return patterns, " AND ".join(f"content LIKE :{name} ESCAPE '\\'" for name in patterns)
 
 
 def search(database: Database, query: Search) -> tuple[SearchHit, ...]:
@@ -84,32 +93,36 @@ def search(database: Database, query: Search) -> tuple[SearchHit, ...]:
 
 def _indexed(database: Database, query: _Query, limit: int) -> list[int]:
     """Return the ids of messages with these words; those where the last one goes on come after."""
-    found = dict.fromkeys(_ranked(database, query.expression(goes_on=False), limit))
+    found = dict.fromkeys(_ranked(database, query, query.expression(goes_on=False), limit))
     if len(found) < limit and query.can_go_on:
-        found |= dict.fromkeys(_ranked(database, query.expression(goes_on=True), limit))
+        longer = _ranked(database, query, query.expression(goes_on=True), limit)
+        found |= dict.fromkeys(longer)
     return list(found)[:limit]
 
 
-def _ranked(database: Database, expression: str, limit: int) -> list[int]:
+def _ranked(database: Database, query: _Query, expression: str, limit: int) -> list[int]:
+    """Return the best of the newest matches; where there are signs in it, those that have them first."""
+    patterns, conditions = query.patterns if query.has_signs else ({}, "1 = 0")
     rows = database.rows(
-        """
+        f"""
         SELECT found.id FROM (
             SELECT rowid AS id, bm25(messages_fts) AS score FROM messages_fts
             WHERE messages_fts MATCH :expression ORDER BY rowid DESC LIMIT :ranked
         ) AS found JOIN messages ON messages.id = found.id
-        WHERE messages.active = 1 ORDER BY found.score, found.id DESC LIMIT :limit
-        """,
+        WHERE messages.active = 1
+        ORDER BY ({conditions}) DESC, found.score, found.id DESC LIMIT :limit
+        """,  # noqa: S608 - names made above
         expression=expression,
         ranked=RANKED,
         limit=limit,
+        **patterns,
     )
     return [message_id for (message_id,) in rows]
 
 
 def _read_through(database: Database, query: _Query, limit: int) -> list[int]:
     """Return the ids of the newest messages with these parts, as far back as the time goes."""
-    patterns: dict[str, Value] = {f"p{n}": p for n, p in enumerate(query.patterns)}
-    conditions = " AND ".join(f"content LIKE :{name} ESCAPE '\\'" for name in patterns)
+    patterns, conditions = query.patterns
     newest = database.one("SELECT coalesce(max(id), 0) FROM messages")
     top = int(newest[0]) if newest else 0
     deadline = time.monotonic() + READ_FOR_S

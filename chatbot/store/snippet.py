@@ -106,12 +106,15 @@ def _in_one_line(
     places.append(len(line))
     if end < len(content):
         line.append("…")
+    text = "".join(line).rstrip(" ")
     moved = []
     for first, last in spans:
-        first, last = max(first, start), min(last, end)
-        if first < last and places[first - start] < places[last - start]:
-            moved.append((places[first - start], places[last - start]))
-    return "".join(line).rstrip(" "), tuple(moved)
+        if first < end and last > start:
+            place = places[max(first, start) - start]
+            end_place = min(places[min(last, end) - start], len(text))
+            if place < end_place:
+                moved.append((place, end_place))
+    return text, tuple(moved)
 
 
 def _folded(text: str) -> str:
