@@ -18,7 +18,7 @@ ANSWER = StoredMessage(
     *("hm", 3, 4, 5.5, 6.5, True, "it died", "ab" * 16),
 )
 MESSAGES = ((QUESTION, False), (ANSWER, False))
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
 def markdown(*messages: tuple[StoredMessage, bool], session: Session = SESSION) -> str:

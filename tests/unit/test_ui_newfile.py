@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from chatbot.errors import ChatbotError
-from chatbot.ui import newfile
 from chatbot.ui.newfile import write_new
 
 
@@ -78,7 +77,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(number: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(newfile.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     path = tmp_path / "new.md"
     with pytest.raises(ChatbotError, match=r"cannot write .*new\.md: No space left on device"):
         write_new(str(path), ["one"])
