@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from chatbot.store.database import Database
+from chatbot.ui.exchange import new_request_id
 
 Row = tuple[Any, ...]
 Transaction = list[tuple[str, list[Row]]]
@@ -113,7 +114,8 @@ class Loop:
         self._number += 1
         number = self._number
         text = f"{number} {self._texts[number % len(self._texts)]}"
-        return f"session_{number % self._sessions}", text, time.time(), f"r{number}", _key(number)
+        session = f"session_{number % self._sessions}"
+        return session, text, time.time(), new_request_id(), _key(number)
 
     def _turns(self, count: int) -> list[Transaction]:
         questions = self._questions(count)

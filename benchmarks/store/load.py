@@ -6,6 +6,7 @@ from collections.abc import Callable
 from benchmarks.store.peer import TARGET, StoreProcess
 from chatbot.history import DIGEST_OF_NOTHING, extended
 from chatbot.messages import Accepted, Answered, Ask, ChatMessage, Completion, Message, Saved
+from chatbot.ui.exchange import new_request_id
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -29,7 +30,7 @@ class Script:
         """Return the next question of a session."""
         self._asked += 1
         return Ask(
-            f"r{self._asked}",
+            new_request_id(),
             f"session_{session}",
             f"{self._asked} {self._texts[self._asked % len(self._texts)]}",
             TARGET,
