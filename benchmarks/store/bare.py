@@ -1,7 +1,7 @@
 """SQLite without anything around it: the baseline of every figure.
 
-The same schema, the same settings, the same rows, written by one `executemany` per transaction. There is
-no way to save these rows with this library that does less.
+The same schema, the same settings, the same rows, written by one `executemany` per table and transaction
+and indexed for the search. There is no way to save these rows with this library that does less.
 """
 
 import sqlite3
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from chatbot.store.database import Database
+from chatbot.ui.exchange import new_request_id
 
 Row = tuple[Any, ...]
 Transaction = list[tuple[str, list[Row]]]
@@ -41,14 +42,24 @@ def create(path: str) -> None:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Open a database with the store's settings: WAL, FULL, foreign keys."""
+    """Open a database with the store's settings."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA fullfsync = 1")
     connection.execute("PRAGMA checkpoint_fullfsync = 1")
     return connection
+
+
+def index(connection: sqlite3.Connection) -> None:
+    """Put the new texts into the full-text index, as must be done before each commit."""
+    connection.execute(
+        "INSERT INTO messages_fts (rowid, content)"
+        " SELECT id, content FROM messages JOIN _unindexed USING (id)"
+    )
+    connection.execute("DELETE FROM _unindexed")
 
 
 class Loop:
@@ -100,6 +111,7 @@ class Loop:
                 self._connection.execute("BEGIN IMMEDIATE")
                 for sql, rows in transaction:
                     self._connection.executemany(sql, rows)
+                index(self._connection)
                 self._connection.execute("COMMIT")
                 self._spent[at] += time.process_time() - before
             self._saved += group
@@ -113,7 +125,8 @@ class Loop:
         self._number += 1
         number = self._number
         text = f"{number} {self._texts[number % len(self._texts)]}"
-        return f"session_{number % self._sessions}", text, time.time(), f"r{number}", _key(number)
+        session = f"session_{number % self._sessions}"
+        return session, text, time.time(), new_request_id(), _key(number)
 
     def _turns(self, count: int) -> list[Transaction]:
         questions = self._questions(count)
@@ -140,6 +153,7 @@ def fill(path: str, statements: Iterable[tuple[str, Iterable[Row]]]) -> None:
     connection.execute("BEGIN")
     for sql, rows in statements:
         connection.executemany(sql, rows)
+    index(connection)
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()
     connection.close()

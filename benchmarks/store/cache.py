@@ -113,5 +113,6 @@ def look_up_and_save(connection: sqlite3.Connection, keys: list[str], text: str)
                 " status) VALUES ('session_0', ?, ?, 0, hex(randomblob(8)), 'sim', 'sim', 'complete')",
                 (role, text),
             )
+        bare.index(connection)
         connection.execute("COMMIT")
     return (time.perf_counter() - started) / len(keys)

@@ -5,7 +5,17 @@ from collections.abc import Callable
 
 from benchmarks.store.peer import TARGET, StoreProcess
 from chatbot.history import DIGEST_OF_NOTHING, extended
-from chatbot.messages import Accepted, Answered, Ask, ChatMessage, Completion, Message, Saved
+from chatbot.messages import (
+    Accepted,
+    Answered,
+    Ask,
+    CachePolicy,
+    ChatMessage,
+    Completion,
+    Message,
+    Saved,
+)
+from chatbot.ui.exchange import new_request_id
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -13,7 +23,14 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 class Script:
     """What the sessions say: questions that were never asked before, and answers to them."""
 
-    def __init__(self, texts: list[str], history: int = 0, *, traced: bool = False) -> None:
+    def __init__(
+        self,
+        texts: list[str],
+        history: int = 0,
+        *,
+        traced: bool = False,
+        cache: CachePolicy = "use",
+    ) -> None:
         self._texts = texts
         said = [
             ChatMessage("user" if at % 2 == 0 else "assistant", texts[at % len(texts)])
@@ -22,6 +39,7 @@ class Script:
         self._history = tuple(said)
         self._digest = extended(DIGEST_OF_NOTHING, said)  # the UI has it from the turns before
         self._traceparent = TRACEPARENT if traced else ""
+        self._cache = cache
         self._asked = 0
         self._answered = 0
 
@@ -29,11 +47,12 @@ class Script:
         """Return the next question of a session."""
         self._asked += 1
         return Ask(
-            f"r{self._asked}",
+            new_request_id(),
             f"session_{session}",
             f"{self._asked} {self._texts[self._asked % len(self._texts)]}",
             TARGET,
             self._history,
+            self._cache,
             traceparent=self._traceparent,
             turn_traceparent=self._traceparent,
             history_digest=self._digest,

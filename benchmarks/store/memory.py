@@ -1,7 +1,7 @@
 """The memory of a store over very many rows: it must not grow with them.
 
-First questions alone, in a thousand sessions; then whole turns, with a cache whose two levels are so
-small that they evict all the time.
+Turns in a thousand sessions: first without the cache, then with one whose two levels are so small that
+they evict all the time.
 """
 
 import os
@@ -26,40 +26,26 @@ def run(directory: Path, rows: int) -> None:
     said = [words.text(8) for _ in range(1000)]  # short ones, for the sake of many
     path = str(directory / "memory.db")
     with peer.store(path) as process:
-        _table("rows of questions", process, Script(said), rows, path)
+        _table("rows, no cache", process, Script(said, cache="off"), rows, path)
     path = str(directory / "memory-cache.db")
     with peer.store(
         path, memory_cache_bytes=MEMORY_CACHE_BYTES, cache_bytes=CACHE_BYTES
     ) as process:
         answers = [words.text(100) for _ in range(1000)]
-        name = f"rows of turns, cache of {CACHE_BYTES // _MEGABYTE} MB"
-        _table(name, process, Script(answers), rows // 5, path, answering=True)
+        name = f"rows, a cache of {CACHE_BYTES // _MEGABYTE} MB, {MEMORY_CACHE_BYTES // _MEGABYTE} in memory"
+        _table(name, process, Script(answers), rows // 5, path)
     with closing(sqlite3.connect(path)) as connection:
         entries, size = connection.execute("SELECT count(*), total(size) FROM cache").fetchone()
     figures.row("left in the cache: entries, MB", entries, f"{size / _MEGABYTE:.1f}")
 
 
-def _table(
-    name: str,
-    process: peer.StoreProcess,
-    script: Script,
-    rows: int,
-    path: str,
-    *,
-    answering: bool = False,
-) -> None:
+def _table(name: str, process: peer.StoreProcess, script: Script, rows: int, path: str) -> None:
     figures.heading(name, "RSS MB", "per second", "database MB", "log MB")
     figures.row("0", f"{process.rss_bytes / _MEGABYTE:.1f}")
-    answer = script.answered if answering else None
-    questions = rows // 2 if answering else rows
+    turns = max(1, rows // 2 // STEPS)
     for step in range(1, STEPS + 1):
-        figures.progress(f"{rows * step // STEPS:,} {name}")
-        count = max(1, questions // STEPS)
-        load = Load(process, script.ask, SESSIONS, count=count, answer=answer)
+        figures.progress(f"up to {turns * 2 * step:,} {name}")
+        load = Load(process, script.ask, SESSIONS, count=turns, answer=script.answered)
         sizes = (os.path.getsize(file) / _MEGABYTE for file in (path, f"{path}-wal"))
-        figures.row(
-            f"{count * step * (2 if answering else 1):,}",
-            f"{process.rss_bytes / _MEGABYTE:.1f}",
-            load.rate * (2 if answering else 1),
-            *sizes,
-        )
+        rss = f"{process.rss_bytes / _MEGABYTE:.1f}"
+        figures.row(f"{turns * 2 * step:,}", rss, load.rate * 2, *sizes)
