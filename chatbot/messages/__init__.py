@@ -65,6 +65,7 @@ from chatbot.messages.sessions import (
     Search,
     Undo,
     Undone,
+    refused,
 )
 from chatbot.messages.telemetry import (
     AttributeValue,
@@ -174,6 +175,7 @@ __all__ = [
     "Recovered",
     "Rename",
     "Reply",
+    "refused",
     "Report",
     "Resigned",
     "Retrying",

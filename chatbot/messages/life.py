@@ -17,10 +17,11 @@ class Beat(Message, frozen=True):
 class Resigned(Message, frozen=True):
     """From any child → supervisor: cannot start, or cannot go on; why, in one line with the remedy.
 
-    It ends after that, and is not started again: the next one would only say the same.
+    It ends after that. `lasting`: the next one would say the same for as long as nobody mends it.
     """
 
     reason: str
+    lasting: bool = False
 
 
 class Stop(Message, frozen=True):

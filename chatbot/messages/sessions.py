@@ -4,6 +4,8 @@ Each query is answered by one reply with the same `request_id`; `error` is one l
 could not do it. All of them may be done twice and change nothing the second time.
 """
 
+from typing import assert_never
+
 from chatbot.messages.parts import CacheStats, Message, SearchHit, Session, StoredMessage
 
 
@@ -146,3 +148,23 @@ class Recovered(Message, frozen=True):
 
 Query = Load | ListSessions | Rename | Delete | Prune | Search | Undo | ReadCache | Recover
 Reply = Loaded | Listed | Found | Undone | CacheRead | Recovered
+
+
+def refused(query: Query, error: str) -> Reply:
+    """Return the reply to a query that cannot be done, with the line that says why."""
+    request_id = query.request_id
+    match query:
+        case Load():
+            return Loaded(request_id, error=error)
+        case ListSessions() | Rename() | Delete() | Prune():
+            return Listed(request_id, error=error)
+        case Search():
+            return Found(request_id, error=error)
+        case Undo():
+            return Undone(request_id, error=error)
+        case ReadCache():
+            return CacheRead(request_id, error=error)
+        case Recover():
+            return Recovered(request_id, error=error)
+        case _:
+            assert_never(query)

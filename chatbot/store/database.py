@@ -24,7 +24,6 @@ BUSY_TIMEOUT_S = 5.0
 Value = str | int | float | bytes | None
 
 _INT64_MAX = 2**63 - 1
-_MERGED_PAGES = 1000  # of the index in one step of `scrub`: some 20 ms
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # in WAL, anything less loses commits with the power
     "PRAGMA foreign_keys = ON",
@@ -136,40 +135,16 @@ class Database:
         before, self._data_version = self._data_version, row[0] if row else 0
         return before != self._data_version
 
-    def scrub(self, beat: Beat | None = None) -> bool:
-        """Remove what deleted rows have left behind; not inside of a transaction.
-
-        The texts themselves were overwritten when they were deleted; their words stay in the older
-        parts of the index until those are merged, and everything in the write-ahead log until that is
-        emptied. Rewrites the whole index (some 10 s for a gigabyte of texts), in short transactions
-        with a `beat` after each. Returns False when another process held the lock, or still reads
-        what was there before: then something may be left, and it may be tried again.
-        """
-        merge, pages = "INSERT INTO messages_fts (messages_fts, rank) VALUES ('merge', ?)", -1
-        while True:
-            if not self.begin():
-                return False
-            with translated(self.path):
-                before = self._connection.total_changes
-                self._connection.execute(merge, (pages * _MERGED_PAGES,))
-                done = self._connection.total_changes - before < 2  # as FTS5 documents it
-            if not self.commit():
-                self._connection.execute("ROLLBACK")
-                return False
-            if beat is not None:
-                beat()
-            if done and pages > 0:
-                break
-            pages = 1  # the first, negative, has chosen all parts of the index
-        row = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
-        return row is not None and row[0] == 0
-
     def close(self) -> None:
         """Close the database; what was begun is undone.
 
         The last connection to close moves the write-ahead log into the database and removes it.
         """
         self._connection.close()
+
+    def close_untouched(self) -> None:
+        """Close a damaged database: what was begun is undone, and nothing is moved into it."""
+        _close_untouched(self.path, self._connection)
 
     def _index_new(self) -> None:
         for statement in _INDEX_NEW:

@@ -1,8 +1,8 @@
 """Deleting for good: after it, what was deleted is in none of the database's files.
 
 A deleted row leaves traces: freed bytes in its page, terms in old segments of the full-text index,
-pages in the write-ahead log. So SQLite overwrites what it frees (`secure_delete`, for the whole life
-of the connection: a text that was replaced, or a cache entry that was evicted, must leave nothing
+pages in the write-ahead log. So SQLite overwrites what it frees (`secure_delete`, which
+`database.py` sets: a text that was replaced, or a cache entry that was evicted, must leave nothing
 either), the segments of the index are merged into one, and the log is emptied into the database.
 All of it goes in small steps with a beat between them. `replies.py` calls it, and replies after it.
 """
@@ -20,11 +20,6 @@ PAGES_PER_STEP = 500  # of the full-text index: 2 MB
 _ROUNDS = (
     3  # one ends a merge that was under way, one merges all; another instance may add a segment
 )
-
-
-def overwrite_what_is_freed(database: Database) -> None:
-    """Have SQLite write zeros over everything that it frees from now on."""
-    database.one("PRAGMA secure_delete = ON")
 
 
 class Deletion:

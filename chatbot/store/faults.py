@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 
-from chatbot.errors import StoreUnavailable
+from chatbot.errors import DatabaseDamaged, StoreUnavailable
 from chatbot.store import text
 
 _ELSEWHERE = "choose another place with --db PATH"
@@ -68,10 +68,11 @@ def foreign(path: str) -> StoreUnavailable:
     )
 
 
-def damaged(path: str) -> StoreUnavailable:
+def damaged(path: str) -> DatabaseDamaged:
     """Return the error for a database of ours that cannot be read, or not all of it."""
-    return StoreUnavailable(
-        f"{text.shown(path)} is damaged; `chatbot sessions recover` puts it aside and saves what "
+    name = text.shown(path)
+    return DatabaseDamaged(
+        f"{name} is damaged; `chatbot sessions recover --db {name}` puts it aside and saves what "
         "can be read, or choose another with --db PATH"
     )
 

@@ -22,11 +22,12 @@ import time
 from typing import assert_never
 
 from chatbot import actor
-from chatbot.errors import ExitCode, MessageTooLarge, StoreUnavailable
+from chatbot.errors import DatabaseDamaged, ExitCode, MessageTooLarge, StoreUnavailable
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     Answered,
     Ask,
+    Beat,
     Cancelled,
     Checkpoint,
     Delete,
@@ -34,6 +35,7 @@ from chatbot.messages import (
     Interrupted,
     ListSessions,
     Load,
+    Notice,
     Prune,
     Query,
     ReadCache,
@@ -44,14 +46,17 @@ from chatbot.messages import (
     Stop,
     StoreInbox,
     Undo,
+    refused,
 )
 from chatbot.settings import StoreSettings
-from chatbot.store import cache, text
+from chatbot.store import cache, recovery, text
 from chatbot.store.cached import CacheTable
+from chatbot.store.checker import Checker
 from chatbot.store.database import Database
-from chatbot.store.deletion import Deletion, overwrite_what_is_freed
+from chatbot.store.deletion import Deletion
+from chatbot.store.faults import damaged
 from chatbot.store.patience import Patience
-from chatbot.store.replies import Replies, failed
+from chatbot.store.replies import Replies
 from chatbot.store.turns import Turns, Write
 from chatbot.tracing import Recorder
 
@@ -73,13 +78,25 @@ def main(
     acknowledged by then was not saved, and may be sent again to the next store.
     """
     path = text.shown(settings.path)
-    database = Database.open(settings.path)
+    if settings.recovers:
+        return recovery.serve(settings, inbox, outbox, recorder)
+    database = Database.open(
+        settings.path,
+        must_exist=settings.must_exist,
+        beat=lambda: outbox.send(Beat()),
+        tell=lambda line: outbox.send(Notice(line)),
+    )
+    damage: list[str] = []
+    checker = Checker(settings.path, lambda line: damage.append(line) if line else None)
     try:
-        overwrite_what_is_freed(database)
+        if database.was_left_open:
+            checker.start()
         recorder.log("info", "opened", path=path, sqlite=sqlite3.sqlite_version)
         outbox.send(Ready(os.getpid()))
         store = _Store(settings, database, outbox, recorder)
         for batch in actor.batches(inbox, outbox, recorder):
+            if damage:
+                raise damaged(settings.path)
             stop = store.handle(batch)
             if stop is not None:
                 while rest := inbox.take(DRAIN_SILENCE_S):
@@ -89,8 +106,12 @@ def main(
                 break
     except StoreUnavailable as error:
         recorder.log("error", "store_unavailable", path=path, reason=str(error))
+        if isinstance(error, DatabaseDamaged):
+            checker.stop()
+            database.close_untouched()
         raise
     finally:
+        checker.stop()
         database.close()
     recorder.log("info", "closed", path=path)
     return ExitCode.OK
@@ -187,4 +208,4 @@ class _Store:
         except (StoreUnavailable, MessageTooLarge) as error:
             kind = type(query).__name__
             self._recorder.log("error", "query_failed", query=kind, reason=str(error))
-            self._outbox.send(failed(query, str(error)))
+            self._outbox.send(refused(query, str(error)))

@@ -20,7 +20,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from typing import IO, assert_never
+from typing import IO
 
 import msgspec
 
@@ -31,30 +31,15 @@ from chatbot.messages import (
     Answered,
     Ask,
     Beat,
-    CacheRead,
     Cancelled,
     Checkpoint,
-    Delete,
     Failed,
-    Found,
     Interrupted,
-    Listed,
-    ListSessions,
-    Load,
-    Loaded,
-    Prune,
-    Query,
-    ReadCache,
     Ready,
     Recover,
     Recovered,
-    Rename,
-    Reply,
-    Search,
     Stop,
     StoreInbox,
-    Undo,
-    Undone,
 )
 from chatbot.settings import StoreSettings
 from chatbot.store import files, text
@@ -119,7 +104,7 @@ def serve(
                 case Ask() | Answered() | Failed() | Cancelled() | Interrupted() | Checkpoint():
                     raise StoreUnavailable(f"{path} is about to be recovered: nothing is saved")
                 case _:
-                    outbox.send(_refusal(message, f"{path} is about to be recovered: it is closed"))
+                    outbox.send(refused(message, f"{path} is about to be recovered: it is closed"))
     return ExitCode.OK
 
 
@@ -138,25 +123,6 @@ def _recovered(path: str, message: Recover, outbox: Outbox, recorder: Recorder) 
         messages=result.messages,
     )
     return Recovered(message.request_id, result.copy, result.sessions, result.messages)
-
-
-def _refusal(query: Query, reason: str) -> Reply:
-    name = query.request_id
-    match query:
-        case Load():
-            return Loaded(name, error=reason)
-        case ListSessions() | Rename() | Delete() | Prune():
-            return Listed(name, error=reason)
-        case Search():
-            return Found(name, error=reason)
-        case Undo():
-            return Undone(name, error=reason)
-        case ReadCache():
-            return CacheRead(name, error=reason)
-        case Recover():
-            return Recovered(name, error=reason)
-        case _:
-            assert_never(query)
 
 
 def _refuse_others(path: str) -> None:

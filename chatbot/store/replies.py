@@ -20,7 +20,6 @@ from chatbot.messages import (
     Query,
     ReadCache,
     Recover,
-    Recovered,
     Rename,
     Reply,
     Search,
@@ -128,22 +127,3 @@ class Replies:
         if query.clear:
             self._deletion.clear_cache()
         return CacheRead(query.request_id, stats)
-
-
-def failed(query: Query, reason: str) -> Reply:
-    """Return the reply to a query that could not be done."""
-    match query:
-        case Load():
-            return Loaded(query.request_id, error=reason)
-        case ListSessions() | Rename() | Delete() | Prune():
-            return Listed(query.request_id, error=reason)
-        case Search():
-            return Found(query.request_id, error=reason)
-        case Undo():
-            return Undone(query.request_id, error=reason)
-        case ReadCache():
-            return CacheRead(query.request_id, error=reason)
-        case Recover():
-            return Recovered(query.request_id, error=reason)
-        case _:
-            assert_never(query)

@@ -52,11 +52,11 @@ from chatbot.messages import (
     Saved,
     Sending,
     Terminal,
+    refused,
 )
 from chatbot.supervisor.flight import MAX_DEATHS, Job, Phase, Request
 from chatbot.supervisor.ledger import POISON_AFTER, TERMINALS, Ledger, Told
 from chatbot.supervisor.pool import Pool
-from chatbot.supervisor.refusal import refusal
 
 _QUERIES: tuple[type[Message], ...] = get_args(Query)
 
@@ -98,7 +98,7 @@ class Dispatcher:
             case Leaving():
                 pass  # the supervisor's own business
             case _ if self._ledger.gone:
-                self._send("ui", refusal(message, self._ledger.gone))
+                self._send("ui", refused(message, self._ledger.gone))
             case _:
                 self._ledger.enter(message)
         return self._flush()
@@ -183,7 +183,7 @@ class Dispatcher:
                 if request is not None and request.job is None:
                     self._start_job(request, "", now)
             elif isinstance(message, _QUERIES):
-                self._send("ui", refusal(message, reason))  # type: ignore[arg-type] # of _QUERIES
+                self._send("ui", refused(message, reason))  # type: ignore[arg-type] # of _QUERIES
         return self._flush()
 
     def sim_up(self, base_url: str) -> list[Send]:
@@ -334,7 +334,7 @@ class Dispatcher:
             case Answered() | Failed() | Cancelled() | Interrupted():
                 self._send("ui", Notice(f"an answer is not saved: {why}"))
             case _:
-                self._send("ui", refusal(message, f"the store died {POISON_AFTER} times over it"))
+                self._send("ui", refused(message, f"the store died {POISON_AFTER} times over it"))
 
     def _with_what_is_under_way(self, reply: Reply) -> Reply:
         """Add to a loaded session the answer that is just coming in it."""

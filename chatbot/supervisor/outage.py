@@ -9,10 +9,14 @@ LAST_TRY_AFTER_S = 5.0
 
 
 class Outage:
-    """Why there is no store; `reason` is empty while there is one. Times are monotonic seconds."""
+    """Why there is no store; `reason` is empty while there is one. Times are monotonic seconds.
+
+    `is_lasting`: it is not to be tried again.
+    """
 
     def __init__(self) -> None:
         self.reason = ""
+        self.is_lasting = False
         self._failed_at = 0.0
         self._failures = 0
 
@@ -34,4 +38,5 @@ class Outage:
 
     def deserves_a_last_try(self, now: float) -> bool:
         """Whether so much time has gone by since the last failure that it may work by now."""
-        return bool(self.reason) and now - self._failed_at > LAST_TRY_AFTER_S
+        long_ago = now - self._failed_at > LAST_TRY_AFTER_S
+        return bool(self.reason) and long_ago and not self.is_lasting

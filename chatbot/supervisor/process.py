@@ -170,8 +170,10 @@ class Supervisor:
                 self._on_ready(child, message)
             case Notice() if child.role == "telemetry":
                 self._tell_ui(message)
-            case Resigned(reason):
+            case Resigned(reason, lasting):
                 child.resignation = reason
+                if child.role == "store":
+                    self._outage.is_lasting = lasting
             case Leaving(exit_code):
                 child.stopping = True
                 self._exit_code = exit_code
@@ -351,7 +353,7 @@ class Supervisor:
         if is_news:
             self._tell_ui(NotSaving(reason))
         self._obey(self._dispatcher.store_gone(reason, now))
-        if not self._stopping:
+        if not self._stopping and not self._outage.is_lasting:
             self._family.due.append((now + after_s, spec))
 
     def _tell_ui(self, message: Message) -> None:

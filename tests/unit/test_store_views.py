@@ -1,7 +1,6 @@
 """The views and the search index, on real rows: what somebody sees who opens the file in Datasette."""
 
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -332,49 +331,3 @@ def bytes_of(path: str) -> bytes:
     return b"".join(
         Path(path + ending).read_bytes() for ending in ("", "-wal") if os.path.exists(path + ending)
     )
-
-
-def test_what_was_deleted_is_gone_from_the_bytes_of_the_files(path: str) -> None:
-    with closing(Database.open(path)) as database:
-        for session in ("keep", "drop"):
-            database.write(
-                "INSERT INTO sessions VALUES (:s, :t, 1.0, '', '')", s=session, t=f"title{session}"
-            )
-        for number in range(400):
-            session = "drop" if number % 3 else "keep"
-            secret = f"{session}content{number} zebra{session}{number} "
-            database.write(
-                UPSERT, session=session, content=secret * (1 + number % 90), request_id=str(number)
-            )
-        for number in range(0, 400, 7):  # answers that were saved in pieces
-            session = "drop" if number % 3 else "keep"
-            text = f"{session}longer{number} " * (number % 50)
-            database.write(UPSERT, session=session, content=text, request_id=str(number))
-        assert len(re.findall(b"dropcontent", bytes_of(path))) > 400
-        assert database.begin()
-        database.write("DELETE FROM sessions WHERE id = 'drop'")
-        assert database.commit()
-        beats: list[None] = []
-        assert database.scrub(lambda: beats.append(None))
-        assert beats
-        left = bytes_of(path)
-        assert not re.findall(rb"(?i)title ?drop|dropcontent|droplonger|zebradrop", left)
-        assert b"keepcontent" in left
-        assert database.one("SELECT count(*) FROM messages_fts ('zebrakeep3')") == (1,)
-        database.write("INSERT INTO messages_fts (messages_fts) VALUES ('integrity-check')")
-    assert b"drop" not in bytes_of(path)
-
-
-def test_a_scrub_says_when_another_program_still_reads_what_was_there(
-    database: Database, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database.write("PRAGMA busy_timeout = 10")
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN")
-        other.execute("SELECT * FROM sessions").fetchall()
-        database.write("DELETE FROM sessions")
-        assert not database.scrub()
-        other.execute("COMMIT")
-        assert database.scrub()
-        other.execute("BEGIN IMMEDIATE")
-        assert not database.scrub()
