@@ -596,7 +596,7 @@ def test_a_turn_of_another_session_cannot_be_replaced(room: Room, path: str) -> 
 
 
 def test_an_undone_turn_stays_undone_when_its_answer_comes_late(room: Room, path: str) -> None:
-    room.send(ask(1), Undo("q1", "s1", "r1"), Checkpoint("r1", "la"), answered(1, "late"))
+    room.send(ask(1), Undo("q1", "s1", "r1"), answered(1, "late"))
     room.send(Undo("q2", "s1", "r1"), Undo("q3", "s1", "r9"), Undo("q4", "s2", "r1"))
     room.send(Load("l1", "s1"))
     room.stop()
@@ -609,6 +609,15 @@ def test_an_undone_turn_stays_undone_when_its_answer_comes_late(room: Room, path
     assert select(path, "SELECT role, content, active FROM messages") == [
         ("user", "question 1", 0),
         ("assistant", "late", 0),
+    ]
+
+
+def test_what_is_saved_of_an_undone_turn_in_pieces_is_undone_too(room: Room, path: str) -> None:
+    room.send(ask(1), Undo("q1", "s1", "r1"), Checkpoint("r1", "la"), answered(1, "late"))
+    room.stop()
+    assert select(path, "SELECT content, active FROM messages") == [
+        ("question 1", 0),
+        ("late", 0),
     ]
 
 
