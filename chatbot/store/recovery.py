@@ -40,6 +40,7 @@ from chatbot.messages import (
     Recovered,
     Stop,
     StoreInbox,
+    refused,
 )
 from chatbot.settings import StoreSettings
 from chatbot.store import files, text

@@ -30,6 +30,7 @@ from chatbot.messages import (
     Level,
     ListModels,
     Load,
+    Loaded,
     Message,
     Notice,
     NotSaving,
@@ -38,6 +39,7 @@ from chatbot.messages import (
     Report,
     Resigned,
     Saving,
+    Session,
     Stop,
 )
 from chatbot.settings import Settings
@@ -85,6 +87,7 @@ class Supervisor:
         self._hurried = False
         self._outage = Outage()
         self._session_id = settings.ui.session_id
+        self._loading = ""
         self._modes = host.TerminalModes()
 
     def run(self) -> int:
@@ -180,15 +183,28 @@ class Supervisor:
             case Ask() | ListModels() if self._stopping:
                 pass  # nobody is left to answer it, or to see the answer
             case _ if child.role == "ui":
-                if isinstance(message, Ask | Load) and message.session_id:
-                    self._session_id = message.session_id
+                self._note_the_session(message)
                 self._obey(self._dispatcher.from_ui(message, now))  # type: ignore[arg-type] # its reader decodes nothing else
             case _ if child.role == "store":
+                self._note_the_session(message)
                 self._obey(self._dispatcher.from_store(message, now))  # type: ignore[arg-type] # likewise
             case _:
                 self._obey(self._dispatcher.from_worker(child.slot, message, now))  # type: ignore[arg-type] # likewise
         if self._dispatcher.wants_sim_server:
             self._want_sim_server()
+
+    def _note_the_session(self, message: Message) -> None:
+        """Remember which session the terminal is in, in case it has to come back to it."""
+        match message:
+            case Ask(session_id=session_id):
+                self._session_id = session_id
+            case Load(request_id=request_id, after=None):
+                self._loading = request_id
+            case Loaded(request_id=request_id, session=Session(session_id=session_id)):
+                if request_id == self._loading:
+                    self._session_id = session_id
+            case _:
+                pass
 
     def _obey(self, sends: list[Send]) -> None:
         for send in sends:

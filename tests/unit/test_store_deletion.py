@@ -13,7 +13,7 @@ from chatbot.settings import StoreSettings
 from chatbot.store import cache, deletion, queries
 from chatbot.store.cached import CacheTable
 from chatbot.store.database import Database
-from chatbot.store.deletion import Deletion, overwrite_what_is_freed
+from chatbot.store.deletion import Deletion
 from chatbot.store.patience import Patience
 
 
@@ -33,7 +33,6 @@ class Place:
     def __init__(self, path: str) -> None:
         self.path = path
         self.database = Database.open(path)
-        overwrite_what_is_freed(self.database)
         self.table = CacheTable(self.database, StoreSettings(path))
         self.memory = cache.Memory(10**8)
         self.said = Said()
