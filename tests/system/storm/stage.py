@@ -105,7 +105,7 @@ class Stage:
         self._journal.write("ended", life=self.life, outcome=str(code))
         return code
 
-    def run_to_its_end(self, within_s: float = 60.0) -> None:
+    def run_to_its_end(self, within_s: float = 80.0) -> None:
         """Let it ask all that it has to, through the kill of the whole program if there is one."""
         self.start()
         code = self.ended(within_s)
