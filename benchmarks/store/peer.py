@@ -38,7 +38,7 @@ TARGET = Target("sim", "sim")
 class StoreProcess:
     """A store in a process of its own. What it says is queued, or handed to `sink` while one is set.
 
-    Every wait ends the program after two minutes, so that a benchmark ends whatever happens.
+    A wait in which nothing is heard ends the program after two minutes: a benchmark ends, whatever happens.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -54,6 +54,7 @@ class StoreProcess:
         outbox_end.close()
         self.outbox = Outbox(self._to_store, preamble=msgspec.msgpack.encode(settings))
         self.sink: Callable[[Message], None] | None = None
+        self._at_work = 0  # messages that went into a sink
         self._heard: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         Reader(from_store, FromStore | FromAny, self._hear, lambda _: self._heard.put(None))
         self.expect(Ready)
@@ -110,16 +111,20 @@ class StoreProcess:
         self._process.close()
 
     def _next(self) -> Message | None:
-        try:
-            return self._heard.get(timeout=DEADLINE_S)
-        except queue.Empty:
-            raise SystemExit(f"the store said nothing for {DEADLINE_S:.0f} s") from None
+        while True:
+            before = self._at_work
+            try:
+                return self._heard.get(timeout=DEADLINE_S)
+            except queue.Empty:
+                if self._at_work == before:
+                    raise SystemExit(f"the store said nothing for {DEADLINE_S:.0f} s") from None
 
     def _hear(self, batch: list[Message]) -> None:
         for message in batch:
             if isinstance(message, Report | Beat):
                 continue
             if self.sink is not None and not isinstance(message, Ready):
+                self._at_work += 1
                 self.sink(message)
             else:
                 self._heard.put(message)
