@@ -51,7 +51,6 @@ class Database:
         self.was_left_open = was_left_open
         self._connection = connection
         self._data_version = 0
-        self._rows_changed = 0
         self._watch = watch
 
     @classmethod
@@ -105,13 +104,13 @@ class Database:
             self._index_new()
         return self._unless_locked("COMMIT")
 
-    def write(self, sql: str, **values: Value) -> None:
-        """Run a statement that changes rows."""
+    def write(self, sql: str, **values: Value) -> int:
+        """Run a statement that changes rows; return how many, without those that triggers change."""
         with translated(self.path):
             cursor = self._connection.execute(sql, _bindable(values))
-            self._rows_changed += max(cursor.rowcount, 0)
             if not self._connection.in_transaction:  # then it was a transaction of its own
                 self._index_new()
+        return max(cursor.rowcount, 0)
 
     def one(self, sql: str, **values: Value) -> tuple[Any, ...] | None:
         """Return the first row of a query."""
@@ -123,11 +122,6 @@ class Database:
         """Yield the rows of a query as they are read."""
         with translated(self.path):
             yield from self._connection.execute(sql, _bindable(values))
-
-    @property
-    def total_changes(self) -> int:
-        """How many rows `write` has changed so far; what triggers do is not counted."""
-        return self._rows_changed
 
     def changed_elsewhere(self) -> bool:
         """Whether another process has written since the last time this was asked."""

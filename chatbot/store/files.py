@@ -136,7 +136,7 @@ def _refuse_remains(path: str, log_bytes: int) -> None:
     name = text.shown(path)
     if os.path.lexists(path + RECOVERING) and not os.path.lexists(path):
         raise StoreUnavailable(
-            f"the recovery of {name} was cut short; `chatbot sessions recover` finishes it"
+            f"the recovery of {name} was cut short; `chatbot sessions recover --db {name}` finishes it"
         )
     if log_bytes:
         raise StoreUnavailable(

@@ -76,7 +76,7 @@ _FINISH = f"""
 
 def begin_session(database: Database, ask: Ask, now: float) -> int:
     """Save the session of a question, or what it is asked with now; return how many rows that took."""
-    database.write(
+    return database.write(
         """
         INSERT INTO sessions (id, title, start_time, backend, model)
         VALUES (:id, :title, :now, :backend, :model)
@@ -89,7 +89,6 @@ def begin_session(database: Database, ask: Ask, now: float) -> int:
         backend=ask.target.backend,
         model=ask.target.model,
     )
-    return _changed(database)
 
 
 def accept(database: Database, ask: Ask, cache_key: str, now: float) -> Question:
@@ -126,13 +125,12 @@ def accept(database: Database, ask: Ask, cache_key: str, now: float) -> Question
 
 def take_out(database: Database, session_id: str, turn: str) -> int:
     """Take a turn out of its conversation: its rows stay, and are left out; return how many."""
-    database.write(
+    return database.write(
         "UPDATE messages SET active = 0"
         " WHERE request_id = :turn AND session_id = :session_id AND active = 1",
         turn=turn,
         session_id=session_id,
     )
-    return _changed(database)
 
 
 def question_of(database: Database, request_id: str) -> Question | None:
@@ -249,9 +247,3 @@ def _outcome_of(terminal: Terminal) -> _Outcome:
             )
         case _:
             assert_never(terminal)
-
-
-def _changed(database: Database) -> int:
-    """Return how many rows the last statement has changed, without those of triggers."""
-    row = database.one("SELECT changes()")
-    return int(row[0]) if row else 0

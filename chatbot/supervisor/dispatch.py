@@ -79,6 +79,8 @@ class Dispatcher:
         self._requests: dict[str, Request] = {}
         self._jobs: dict[str, Job] = {}
         self._by_key: dict[str, Job] = {}
+        self._just_answered: dict[str, Answered] = {}  # by key
+        self._answered_keys: dict[str, str] = {}  # of these, by request
         self._workers_gone = ""
         self._sim_url = ""
         self._sim_gone = ""
@@ -111,6 +113,7 @@ class Dispatcher:
                 self._accepted(message, now)
             case Saved():
                 self._ledger.acknowledge(message.request_id, *TERMINALS)
+                self._forget_answer(message.request_id)
                 self._send("ui", message)
             case Notice():
                 self._send("ui", message)
@@ -177,6 +180,8 @@ class Dispatcher:
 
     def store_gone(self, reason: str, now: float) -> list[Send]:
         """There is no store for now: go round it, and keep what it should have saved."""
+        self._just_answered.clear()
+        self._answered_keys.clear()
         for message in self._ledger.store_gone(reason):
             if isinstance(message, Ask):
                 request = self._requests.get(message.request_id)
@@ -274,8 +279,15 @@ class Dispatcher:
         self._send("ui", answered)
 
     def _start_job(self, request: Request, key: str, now: float) -> None:
-        """Join the call of an identical request, or begin one."""
+        """Join the call of an identical request, or begin one.
+
+        A call may have ended between the look into the cache and now; until its answer is saved, and
+        found there, it is kept for those who looked too early.
+        """
         ask = request.ask
+        if key and (answered := self._just_answered.get(key)):
+            self._finish(_shared(answered, ask.request_id))
+            return
         if key and (job := self._by_key.get(key)):
             request.job = job
             job.subscribers.append(ask.request_id)
@@ -332,9 +344,14 @@ class Dispatcher:
                     line = f"{why}; the question was not asked"
                     self._send("ui", Failed(message.request_id, 0, "poison", line))
             case Answered() | Failed() | Cancelled() | Interrupted():
+                self._forget_answer(message.request_id)
                 self._send("ui", Notice(f"an answer is not saved: {why}"))
             case _:
                 self._send("ui", refused(message, f"the store died {POISON_AFTER} times over it"))
+
+    def _forget_answer(self, request_id: str) -> None:
+        """Who looks from now on finds the answer in the cache, if it can be found at all."""
+        self._just_answered.pop(self._answered_keys.pop(request_id, ""), None)
 
     def _with_what_is_under_way(self, reply: Reply) -> Reply:
         """Add to a loaded session the answer that is just coming in it."""
@@ -405,12 +422,17 @@ class Dispatcher:
 
     def _end(self, job: Job, terminal: Terminal) -> None:
         """End a job, and with it every request that waits for it, each with its own message."""
+        first, *others = job.subscribers  # one that was cancelled is none of them any more
+        if isinstance(terminal, Answered) and self._by_key.get(job.key) is job:
+            self._just_answered[job.key] = terminal
+            self._answered_keys[first] = job.key
         self._drop(job)
-        for request_id in job.subscribers:
-            own = msgspec.structs.replace(terminal, request_id=request_id)
-            if isinstance(own, Answered) and request_id != job.id:
-                own = msgspec.structs.replace(own, cached_age_s=0.0)  # paid for by the first
-            self._finish(own)
+        self._finish(msgspec.structs.replace(terminal, request_id=first))
+        for request_id in others:
+            if isinstance(terminal, Answered):
+                self._finish(_shared(terminal, request_id))
+            else:
+                self._finish(msgspec.structs.replace(terminal, request_id=request_id))
 
     def _drop(self, job: Job) -> None:
         del self._jobs[job.id]
@@ -442,3 +464,8 @@ class Dispatcher:
             self._send("store", message)
         out, self._out = self._out, []
         return out
+
+
+def _shared(answered: Answered, request_id: str) -> Answered:
+    """Return the answer as another request gets it, whose call the first one has paid for."""
+    return msgspec.structs.replace(answered, request_id=request_id, cached_age_s=0.0)

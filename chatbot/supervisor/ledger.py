@@ -7,8 +7,6 @@ A message may be what the store dies of. One that was on its way in two deaths i
 that, with nothing behind it until it is acknowledged; one that two more stores die of is poison.
 """
 
-from collections import deque
-
 import msgspec
 
 from chatbot.history import DIGEST_OF_NOTHING, extended
@@ -51,7 +49,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: dict[Key, _Entry] = {}
-        self._unsent: deque[Key] = deque()
+        self._unsent: dict[Key, None] = {}  # in order
         self._alone: Key | None = None
         self._kept_characters = 0
         self.up = False
@@ -72,19 +70,19 @@ class Ledger:
                 return
         self._entries[key] = _Entry(message)
         if not known:
-            self._unsent.append(key)
+            self._unsent[key] = None
 
     def due(self) -> list[Told]:
         """Return what the store is to be told now, in order."""
         told: list[Told] = []
         while self.up and self._unsent and self._alone is None:
-            key = self._unsent[0]
+            key = next(iter(self._unsent))
             entry = self._entries[key]
             if entry.deaths >= ALONE_AFTER:
                 if len(self._entries) > len(self._unsent):  # wait until the way is clear
                     break
                 self._alone = key
-            self._unsent.popleft()
+            del self._unsent[key]
             told.append(entry.message)
         return told
 
@@ -95,8 +93,10 @@ class Ledger:
     def acknowledge(self, request_id: str, *kinds: type[Message]) -> None:
         """Forget the messages of these kinds: the store has them."""
         for kind in kinds:
-            self._entries.pop((request_id, kind), None)
-            if self._alone == (request_id, kind):
+            key = (request_id, kind)
+            self._entries.pop(key, None)
+            self._unsent.pop(key, None)  # a hit saves an answer that nobody has told the store of
+            if self._alone == key:
                 self._alone = None
 
     def store_up(self) -> None:
@@ -105,17 +105,16 @@ class Ledger:
         self.gone = ""
         self._kept_characters = 0
         self._alone = None
-        self._unsent = deque(self._entries)
+        self._unsent = dict.fromkeys(self._entries)
 
     def store_down(self) -> list[Told]:
         """The store died; return what it has died of too often, which is forgotten."""
         if not self.up:
             return []
         self.up = False
-        unsent = set(self._unsent)
         poison: list[Told] = []
         for key, entry in list(self._entries.items()):
-            if key in unsent:
+            if key in self._unsent:
                 continue
             entry.deaths += 1
             if entry.deaths >= POISON_AFTER:

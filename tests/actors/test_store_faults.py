@@ -61,7 +61,7 @@ def line_of(action: Callable[[], object]) -> str:
 
 def damaged(path: str) -> str:
     return (
-        f"{path} is damaged; `chatbot sessions recover` puts it aside and saves what can be read, "
+        f"{path} is damaged; `chatbot sessions recover --db {path}` puts it aside and saves what can be read, "
         "or choose another with --db PATH"
     )
 

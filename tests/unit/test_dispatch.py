@@ -191,6 +191,35 @@ def test_identical_requests_share_a_call_and_each_gets_its_own_answer() -> None:
     assert [m.request_id for m in sent(sends, "store") if isinstance(m, Answered)] == ["a", "b"]
 
 
+def test_who_looked_into_the_cache_too_early_gets_the_answer_that_came_meanwhile() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "a", key="k")
+    dispatcher.from_ui(ask("b"), 0.0)
+    dispatcher.from_ui(ask("c"), 0.0)
+    dispatcher.from_worker(0, answer(call), 0.0)
+    sends = dispatcher.from_store(Accepted("b", "k"), 0.0)
+    assert sent(sends, "worker") == []
+    (own,) = sent(sends, "ui")
+    assert isinstance(own, Answered)
+    assert (own.request_id, own.completion.text, own.cached_age_s) == ("b", "yes", 0.0)
+    dispatcher.from_store(Saved("a"), 0.0)  # from here on it would have been a hit
+    assert sent(dispatcher.from_store(Accepted("c", "k"), 0.0), "worker")
+
+
+def test_the_first_of_those_who_still_want_it_is_who_pays_and_has_it_cached() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "a", key="k")
+    for name in ("b", "c"):
+        dispatcher.from_ui(ask(name), 0.0)
+        dispatcher.from_store(Accepted(name, "k"), 0.0)
+    dispatcher.from_ui(Cancel("a"), 0.0)
+    answers = sent(dispatcher.from_worker(0, answer(call), 0.0), "ui")
+    assert [(m.request_id, m.cached_age_s) for m in answers if isinstance(m, Answered)] == [
+        ("b", None),
+        ("c", 0.0),
+    ]
+
+
 def test_a_request_that_is_cancelled_leaves_the_shared_call_to_the_others() -> None:
     dispatcher = make()
     call = accepted_call(dispatcher, "a", key="k")

@@ -40,7 +40,7 @@ def database(path: str) -> Iterator[Database]:
 
 def damaged(path: str) -> str:
     return (
-        f"{path} is damaged; `chatbot sessions recover` puts it aside and saves what can be read, "
+        f"{path} is damaged; `chatbot sessions recover --db {path}` puts it aside and saves what can be read, "
         f"or {OTHER}"
     )
 

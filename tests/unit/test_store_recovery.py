@@ -394,7 +394,9 @@ def test_killed_anywhere_the_original_is_whole_and_the_next_one_finishes(tmp_pat
             places = [path + ending, f"{path}.damaged-1{ending}"]
             assert data in [Path(place).read_bytes() for place in places if os.path.exists(place)]
         if not os.path.exists(path):
-            with pytest.raises(StoreUnavailable, match="`chatbot sessions recover` finishes it"):
+            with pytest.raises(
+                StoreUnavailable, match=r"`chatbot sessions recover --db .*` finishes it"
+            ):
                 Database.open(path)
         if not os.path.exists(path) or not os.path.exists(f"{path}.damaged-1"):
             assert recover(path) == Recovery(f"{path}.damaged-1", SESSIONS, ROWS)

@@ -1,6 +1,5 @@
 """The views and the search index, on real rows: what somebody sees who opens the file in Datasette."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -316,18 +315,7 @@ def test_what_another_program_adds_is_indexed_with_the_next_commit(
 
 
 def test_triggers_are_not_counted_as_rows_that_were_changed(database: Database) -> None:
-    before = database.total_changes
-    assert database.begin()
-    for number in range(3):
-        database.write(UPSERT, session="s", content="x", request_id=str(number))
-    assert database.commit()
-    assert database.total_changes - before == 3
-
-
-# --- deleting ------------------------------------------------------------------------------------
-
-
-def bytes_of(path: str) -> bytes:
-    return b"".join(
-        Path(path + ending).read_bytes() for ending in ("", "-wal") if os.path.exists(path + ending)
-    )
+    for content, changes in (("x", 1), ("x", 0), ("y", 1)):
+        values = {"session": "s", "content": content, "request_id": "r"}
+        assert database.write(UPSERT, **values) == changes
+    assert database.write("DELETE FROM messages") == 1
