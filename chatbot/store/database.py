@@ -24,7 +24,7 @@ BUSY_TIMEOUT_S = 5.0
 Value = str | int | float | bytes | None
 
 _INT64_MAX = 2**63 - 1
-_MERGED_PAGES = 1000  # of the index in one step of `scrub`: some 20 ms
+_MERGED_PAGES = 1000  # of the index in one step of `scrub`: a fraction of a second
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # in WAL, anything less loses commits with the power
     "PRAGMA foreign_keys = ON",
@@ -141,8 +141,8 @@ class Database:
 
         The texts themselves were overwritten when they were deleted; their words stay in the older
         parts of the index until those are merged, and everything in the write-ahead log until that is
-        emptied. Rewrites the whole index (some 10 s for a gigabyte of texts), in short transactions
-        with a `beat` after each. Returns False when another process held the lock, or still reads
+        emptied. Rewrites the whole index (about a minute for a gigabyte of texts), in short
+        transactions with a `beat` after each. Returns False when another process held the lock, or still reads
         what was there before: then something may be left, and it may be tried again.
         """
         merge, pages = "INSERT INTO messages_fts (messages_fts, rank) VALUES ('merge', ?)", -1
