@@ -216,7 +216,12 @@ def _put_in_place(path: str, number: int) -> Recovery:
     aside = f"{path}{_ASIDE}{number}"
     for ending in ("", *files.SIDECARS):
         if os.path.lexists(path + ending) and not os.path.lexists(aside + ending):
-            os.rename(path + ending, aside + ending)
+            try:
+                os.rename(path + ending, aside + ending)
+            except OSError:
+                if ending == "":  # nothing has been changed yet, and nothing is to be finished
+                    os.unlink(path + files.RECOVERING)
+                raise
     _sync_directory(path)
     os.rename(path + files.RECOVERING, path)
     _sync_directory(path)

@@ -39,7 +39,8 @@ def salvage(copy: str, target: Database, beat: Beat) -> None:
     anew from its first message. Calls `beat` after every thousand rows or failures.
     """
     _settle(copy)
-    if not _has_tables(copy):
+    is_mended = not _has_tables(copy)
+    if is_mended:
         _mend(copy)
     known = set[Value]()
     with closing(_open(copy)) as source:
@@ -52,7 +53,7 @@ def salvage(copy: str, target: Database, beat: Beat) -> None:
                 f" VALUES ({', '.join(f':{column}' for column in columns)})"
             )
             with _groups(target, beat) as written:
-                for row in _rows(copy, source, table, columns, beat):
+                for row in _rows(copy, source, table, columns, is_mended, beat):
                     if table == "sessions":
                         known.add(row["id"])
                     elif table == "messages" and row["session_id"] not in known:
@@ -101,7 +102,12 @@ def _make_session(target: Database, message: Row) -> None:
 
 
 def _rows(
-    copy: str, source: sqlite3.Connection, table: str, columns: Columns, beat: Beat
+    copy: str,
+    source: sqlite3.Connection,
+    table: str,
+    columns: Columns,
+    is_mended: bool,
+    beat: Beat,
 ) -> Iterator[Row]:
     """Yield the whole rows of a table; where some could not be read, some of them come twice."""
     failures = 0
@@ -113,7 +119,7 @@ def _rows(
             beat()
 
     yield from _whole_rows(source, table, columns, failed)
-    if failures:
+    if failures or is_mended:  # which may have found the first page of something else
         yield from _scattered_rows(copy, table, columns, beat)
 
 
@@ -242,22 +248,28 @@ def _mend(copy: str) -> None:
     """Put a new database's own description of its tables in place of the copy's.
 
     Any database that was made by the same schema.sql has it on the same pages, and its tables begin on
-    the same ones; another yields no rows then, or only such as are whole.
+    the same ones. In another there may be rows on those pages: they are kept at the end of the file,
+    where `_scattered_rows` finds them.
     """
     with tempfile.TemporaryDirectory(dir=Path(copy).parent) as directory:
         model = Path(directory) / "model.db"
         with closing(Database.open(str(model))) as database:
             roots = {root for (root,) in database.rows("SELECT rootpage FROM sqlite_master")}
         data = model.read_bytes()
-    page_size = int.from_bytes(data[16:18], "big")
-    with open(copy, "r+b") as file:
-        for number in range(1, len(data) // page_size + 1):
-            if (
-                number not in roots
-            ):  # where no table and no index begins: a part of that description
-                file.seek((number - 1) * page_size)
-                file.write(data[(number - 1) * page_size : number * page_size])
-        pages = file.seek(0, 2) // page_size
+    size = int.from_bytes(data[16:18], "big")
+    with open(copy, "r+b", buffering=0) as file:
+        pages = file.seek(0, 2) // size
+        # All the pages where no table and no index begins are part of that description.
+        for number in set(range(1, len(data) // size + 1)) - roots:
+            at = (number - 1) * size
+            file.seek(at)
+            before = file.read(size)
+            file.seek(at)
+            file.write(data[at : at + size])
+            if before[:1] == _LEAF:
+                file.seek(pages * size)
+                file.write(before)
+                pages += 1
         file.seek(_PAGE_COUNT_AT)
         file.write(pages.to_bytes(4, "big"))
         file.seek(_FREE_PAGES_AT)

@@ -241,6 +241,25 @@ def test_a_database_of_the_first_version_is_read_too(path: str) -> None:
         assert connection.execute("SELECT * FROM messages").fetchall() == [(*r, 1) for r in before]
 
 
+@pytest.mark.parametrize("version", [1, 2], ids=["as it was", "brought up to date"])
+def test_without_a_description_of_its_tables_the_first_version_is_read_too(
+    path: str, version: int
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(FIRST)
+        connection.execute(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000)"
+            " INSERT INTO messages (session_id, role, content, timestamp, request_id, backend,"
+            " model, status) SELECT 'session_1751360000_k3x9', 'user', 'number ' || n ||"
+            " ' of very many', 1.0, 'more-' || n, 'sim', 'sim', 'complete' FROM n"
+        )
+    if version == 2:
+        Database.open(path).close()
+    spoil(path, 1, by=b"\0")
+    found = recover(path)
+    assert (found.sessions, found.messages) == (2, 1006)
+
+
 # --- the files -----------------------------------------------------------------------------------
 
 
@@ -335,6 +354,20 @@ def test_a_full_disk_leaves_everything_as_it_was(
 
     monkeypatch.setattr(recovery, "_copy", no_room)
     refused(path, "the disk is full; make room")
+    assert all_files(path) == before
+
+
+def test_a_file_that_cannot_be_renamed_leaves_everything_as_it_was(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(path)
+    before = all_files(path)
+
+    def in_use(*names: str) -> None:  # as Windows has it while another program has it open
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "rename", in_use)
+    refused(path, f"cannot write {path}: permission denied")
     assert all_files(path) == before
 
 

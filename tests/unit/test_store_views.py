@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatbot.store import database as room
 from chatbot.store.database import Database
 
 INSERT = """
@@ -241,6 +242,7 @@ steps = st.one_of(
     st.tuples(st.just("delete"), st.integers(0, 5), st.just("")),
     st.tuples(st.just("forget"), st.integers(0, 2), st.just("")),
     st.tuples(st.just("undo"), st.integers(0, 5), st.just("")),
+    st.tuples(st.just("renumber"), st.integers(0, 5), st.just("")),
     st.tuples(st.just("commit"), st.just(0), st.just("")),
     st.tuples(st.just("rollback"), st.just(0), st.just("")),
 )
@@ -276,6 +278,10 @@ def test_the_index_is_right_after_any_history(tmp_path: Path, history: list[Any]
                         " WHERE request_id = :id",
                         c=content,
                         id=str(number),
+                    )
+                case "renumber":
+                    database.write(
+                        "UPDATE messages SET id = id + 1000 WHERE request_id = :id", id=str(number)
                     )
                 case "delete":
                     database.write("DELETE FROM messages WHERE request_id = :id", id=str(number))
