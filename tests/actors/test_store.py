@@ -596,11 +596,10 @@ def test_a_turn_of_another_session_cannot_be_replaced(room: Room, path: str) -> 
 
 
 def test_an_undone_turn_stays_undone_when_its_answer_comes_late(room: Room, path: str) -> None:
-    room.send(ask(1), Undo("q1", "s1", "r1"), answered(1, "late"))
-    room.send(Undo("q2", "s1", "r1"), Undo("q3", "s1", "r9"), Undo("q4", "s2", "r1"))
-    room.send(Load("l1", "s1"))
+    room.send(ask(1), Undo("q1", "s1", "r1"), Undo("q2", "s1", "r1"), answered(1, "late"))
+    room.send(Undo("q3", "s1", "r9"), Undo("q4", "s2", "r1"), Load("l1", "s1"))
     room.stop()
-    _, undone, _, again, unknown, elsewhere, loaded = room.rest()
+    _, undone, again, _, unknown, elsewhere, loaded = room.rest()
     assert (undone, again) == (Undone("q1"), Undone("q2"))
     refusal = "there is no such turn in this session; nothing was undone"
     assert (unknown, elsewhere) == (Undone("q3", refusal), Undone("q4", refusal))
