@@ -91,8 +91,10 @@ def _armed_send(self: Outbox, message: Message) -> None:
         _send(self, message)
 
 
-def _forgetful_write(self: Database, sql: str, **values: Any) -> None:
-    _write(self, re.sub(r"ON CONFLICT \(request_id, role\).*", "", sql, flags=re.DOTALL), **values)
+def _forgetful_write(self: Database, sql: str, **values: Any) -> int:
+    return _write(
+        self, re.sub(r"ON CONFLICT \(request_id, role\).*", "", sql, flags=re.DOTALL), **values
+    )
 
 
 Inbox.take = _armed_take  # type: ignore[method-assign] # this process is a test's
