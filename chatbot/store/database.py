@@ -30,10 +30,11 @@ _SETTINGS = (
     "PRAGMA secure_delete = ON",  # what was deleted is overwritten; measured: it costs nothing
     "PRAGMA fullfsync = 1",  # macOS: fsync alone leaves the data in the drive's own cache
     "PRAGMA checkpoint_fullfsync = 1",
+    "PRAGMA wal_autocheckpoint = 4000",  # a log of 16 MB: a page that changes often is moved once
 )
 _INDEX_NEW = (
     "INSERT INTO messages_fts (rowid, content)"
-    " SELECT id, content FROM messages JOIN _unindexed USING (id)",
+    " SELECT id, content FROM _unindexed CROSS JOIN messages USING (id)",  # in this order
     "DELETE FROM _unindexed",
 )
 
@@ -106,17 +107,23 @@ class Database:
 
     def write(self, sql: str, **values: Value) -> int:
         """Run a statement that changes rows; return how many, without those that triggers change."""
-        with translated(self.path):
+        try:
             cursor = self._connection.execute(sql, _bindable(values))
             if not self._connection.in_transaction:  # then it was a transaction of its own
                 self._index_new()
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
         return max(cursor.rowcount, 0)
 
     def one(self, sql: str, **values: Value) -> tuple[Any, ...] | None:
         """Return the first row of a query."""
-        with translated(self.path):
-            row = self._connection.execute(sql, _bindable(values)).fetchone()
-        return tuple(row) if row is not None else None
+        try:
+            row: tuple[Any, ...] | None = self._connection.execute(
+                sql, _bindable(values)
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+        return row
 
     def rows(self, sql: str, **values: Value) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query as they are read."""
@@ -224,7 +231,8 @@ def _bindable(values: dict[str, Value]) -> dict[str, Value]:
     """Return the values as SQLite can hold them: clean text, and integers of 64 bits with a sign."""
     for name, value in values.items():
         if isinstance(value, str):
-            values[name] = text.clean(value)
-        elif isinstance(value, int):  # a server may report any number
-            values[name] = max(-_INT64_MAX - 1, min(value, _INT64_MAX))
+            if "\0" in value or not value.isascii():
+                values[name] = text.clean(value)
+        elif isinstance(value, int) and not -_INT64_MAX <= value <= _INT64_MAX:
+            values[name] = max(-_INT64_MAX - 1, min(value, _INT64_MAX))  # a server may report it
     return values

@@ -18,13 +18,12 @@ import os
 import re
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from typing import IO
 
 import msgspec
 
-from chatbot import actor
+from chatbot import actor, host
 from chatbot.errors import ExitCode, StoreUnavailable
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
@@ -77,9 +76,7 @@ def recover(path: str, beat: Callable[[], None] = lambda: None) -> Recovery:
         _refuse_others(path)
         with _locked(path) as original:
             _build(path, original, beat)
-            if (
-                sys.platform == "win32"
-            ):  # there nobody can rename what is open, this program included
+            if not host.RENAMES_WHAT_IS_OPEN:
                 original.close()
             return _put_in_place(path, _last_aside(path) + 1)
     except OSError as error:
@@ -91,9 +88,11 @@ def serve(
 ) -> ExitCode:
     """Serve `Recover` until Stop; everything else is refused, since the database stays closed.
 
-    Raises StoreUnavailable for what would have to be saved.
+    Raises StoreUnavailable where there is nothing to recover, and for what would have to be saved.
     """
     path = text.shown(settings.path)
+    if not os.path.lexists(settings.path + files.RECOVERING):
+        _refuse_others(settings.path)
     outbox.send(Ready(os.getpid()))
     for batch in actor.batches(inbox, outbox, recorder):
         for message in batch:
@@ -145,13 +144,8 @@ def _locked(path: str) -> Iterator[IO[bytes]]:
     Where a program can rename only what nobody has open, that is the lock.
     """
     with open(path, "r+b") as original:  # only who may write can lock
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.lockf(original, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_BYTES, _LOCK_AT)
-            except (BlockingIOError, PermissionError) as error:
-                raise locked(path) from error
+        if not host.lock_range(original, _LOCK_AT, _LOCK_BYTES):
+            raise locked(path)
         yield original
 
 
@@ -180,7 +174,7 @@ def _build(path: str, original: IO[bytes], beat: Callable[[], None]) -> None:
         os.replace(built, path + files.RECOVERING)
     finally:
         shutil.rmtree(directory)
-    _sync_directory(path)
+    host.sync_directory(directory_of(path))
 
 
 def _copy(source: IO[bytes], to: str, beat: Callable[[], None]) -> None:
@@ -222,9 +216,9 @@ def _put_in_place(path: str, number: int) -> Recovery:
                 if ending == "":  # nothing has been changed yet, and nothing is to be finished
                     os.unlink(path + files.RECOVERING)
                 raise
-    _sync_directory(path)
+    host.sync_directory(directory_of(path))
     os.rename(path + files.RECOVERING, path)
-    _sync_directory(path)
+    host.sync_directory(directory_of(path))
     with contextlib.closing(Database.open(path, must_exist=True)) as database:
         return Recovery(aside, *_counts(database))
 
@@ -245,14 +239,3 @@ def _last_aside(path: str) -> int:
         if name.startswith(prefix)
     ]
     return max((int(match[0]) for match in found if match), default=0)
-
-
-def _sync_directory(path: str) -> None:
-    """Make new names outlive a loss of power; Windows has no such thing, and does so by itself."""
-    if sys.platform == "win32":
-        return
-    directory = os.open(directory_of(path), os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

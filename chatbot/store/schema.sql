@@ -49,6 +49,7 @@ CREATE TABLE IF NOT EXISTS messages (
 );
 
 CREATE INDEX IF NOT EXISTS messages_by_session ON messages (session_id, id);
+CREATE INDEX IF NOT EXISTS messages_taken_out ON messages (session_id) WHERE active = 0;
 CREATE INDEX IF NOT EXISTS messages_by_trace ON messages (trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS sessions_by_time ON sessions (start_time);
 

@@ -219,12 +219,19 @@ class Supervisor:
         match send.message:
             case Call() as call:
                 line = f"the conversation is {reason}; /new-session begins anew"
-                refused = Failed(call.request_id, call.attempt, "bad_request", line)
+                failed = Failed(call.request_id, call.attempt, "bad_request", line)
                 now = time.monotonic()
-                self._obey(self._dispatcher.from_worker(send.slot, refused, now))
+                self._obey(self._dispatcher.from_worker(send.slot, failed, now))
             case Answered() | Failed() | Cancelled() | Interrupted() as terminal:
                 failed = Failed(terminal.request_id, terminal.attempt, "internal", reason)
                 self._router.deliver(send.to, send.slot, failed)
+            case Loaded(messages=(_, *rest)) as loaded:  # the answer under way makes it too large
+                shorter = msgspec.structs.replace(
+                    loaded, messages=tuple(rest[len(rest) // 2 :]), truncated=True
+                )
+                self._obey([Send(send.to, send.slot, shorter)])
+            case Loaded() as loaded:
+                self._router.deliver(send.to, send.slot, refused(Load(loaded.request_id), reason))
             case _:
                 pass  # a piece of a stream, whose end tells the whole
 

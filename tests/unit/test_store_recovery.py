@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from chatbot import host
 from chatbot.errors import ExitCode, StoreUnavailable
 from chatbot.messages import (
     Ask,
@@ -405,7 +406,7 @@ def recover_and_die(path: str, at: int) -> None:
         (os, "mkdir"),
         (recovery, "_copy"),
         (recovery, "salvage"),
-        (recovery, "_sync_directory"),
+        (host, "sync_directory"),
     ):
         setattr(owner, name, counted(getattr(owner, name)))
     recover(path)
@@ -485,7 +486,14 @@ def test_the_room_recovers_and_refuses_all_else(path: str) -> None:
     assert codes == [ExitCode.OK]
 
 
+def test_the_room_resigns_when_there_is_nothing_to_recover(path: str) -> None:
+    peer = Peer(StoreInbox, FromStore | FromAny)
+    with pytest.raises(StoreUnavailable, match="nothing to recover"):
+        serve(StoreSettings(path), peer.inbox, peer.outbox, Recorder("store", 0, peer.outbox.offer))
+
+
 def test_the_room_resigns_when_it_is_asked_to_save(path: str) -> None:
+    Database.open(path).close()
     peer = Peer(StoreInbox, FromStore | FromAny)
     peer.send(Ask("r", "s", "hello", Target("sim", "m")))
     with pytest.raises(StoreUnavailable, match="is about to be recovered: nothing is saved"):

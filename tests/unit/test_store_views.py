@@ -319,6 +319,11 @@ def test_what_another_program_adds_is_indexed_with_the_next_commit(
     assert database.one("SELECT rowid FROM messages_fts ('added')") is None
 
 
+def test_indexing_costs_the_same_however_many_messages_there_are(database: Database) -> None:
+    plan = [row[3] for row in database.rows(f"EXPLAIN QUERY PLAN {room._INDEX_NEW[0]}")]
+    assert [step.split()[:2] for step in plan] == [["SCAN", "_unindexed"], ["SEARCH", "messages"]]
+
+
 def test_triggers_are_not_counted_as_rows_that_were_changed(database: Database) -> None:
     for content, changes in (("x", 1), ("x", 0), ("y", 1)):
         values = {"session": "s", "content": content, "request_id": "r"}
