@@ -2,7 +2,7 @@
 
     python -m benchmarks.store [--only accept,cost,cache,search,start,memory]
 
-Takes three to four minutes with all its parts, and some gigabytes of disk in a temporary directory, which
+Takes about five minutes with all its parts, and some gigabytes of disk in a temporary directory, which
 it removes. Use `--directory` to choose the disk: committing waits for it.
 """
 

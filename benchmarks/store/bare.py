@@ -57,7 +57,7 @@ def index(connection: sqlite3.Connection) -> None:
     """Put the new texts into the full-text index, as must be done before each commit."""
     connection.execute(
         "INSERT INTO messages_fts (rowid, content)"
-        " SELECT id, content FROM messages JOIN _unindexed USING (id)"
+        " SELECT id, content FROM _unindexed CROSS JOIN messages USING (id)"
     )
     connection.execute("DELETE FROM _unindexed")
 
