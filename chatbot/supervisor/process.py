@@ -41,6 +41,7 @@ from chatbot.messages import (
     Saving,
     Session,
     Stop,
+    refused,
 )
 from chatbot.settings import Settings
 from chatbot.supervisor import plan

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatbot.store import database as room
 from chatbot.store.database import Database
 
 INSERT = """
