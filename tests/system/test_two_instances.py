@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.system.program import Program
 
-TURNS = 25
+TURNS = 12
 
 
 def test_two_programs_chat_on_one_database_and_nobody_sees_it_locked(tmp_path: Path) -> None:

@@ -49,15 +49,14 @@ class Evidence(msgspec.Struct, frozen=True):
 
 def violations(evidence: Evidence) -> list[str]:
     """Return what was not as it must be; nothing, where all the rules held."""
-    return _Case(evidence).judged()
+    found = _Case(evidence).judged()
+    if again := unmerged(evidence):
+        found.append(f"identical questions were sent {again} times again")
+    return found
 
 
 def unmerged(evidence: Evidence) -> int:
-    """Return how many identical questions were sent although neither of those before had failed.
-
-    They are no violation: a question that is asked just when its twin's answer is on its way to the
-    database is looked up too early, and joined too late. It should be rare.
-    """
+    """Return how many identical questions were sent although none of those before had failed."""
     case = _Case(evidence)
     extra = 0
     for text, asked in case.asked_by_text.items():

@@ -18,7 +18,7 @@ import psutil
 from tests.fakes import eventually
 from tests.system.program import clean_environment
 from tests.system.storm.journal import Journal, Line, Tail, digest
-from tests.system.storm.judge import DEADLINE_S, Evidence, Row, unmerged
+from tests.system.storm.judge import DEADLINE_S, Evidence, Row
 from tests.system.storm.scenario import DIRECTORY, LIFE, Scenario
 
 
@@ -271,8 +271,7 @@ def figures(evidence: Evidence) -> str:
         f"saved {counts['saved']}, rows {len(evidence.rows)}\n"
         f"ends: {dict(ends)}, the slowest after {slowest:.2f} s\n"
         f"longest time without an end: {gap:.2f} s (in it: {', '.join(inside) or 'no kill'}); "
-        f"{lived:.2f} s where the supervisor lived\n"
-        f"identical questions that were sent again: {unmerged(evidence)}"
+        f"{lived:.2f} s where the supervisor lived"
     )
 
 
