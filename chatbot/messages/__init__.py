@@ -20,6 +20,7 @@ Times: `_ns` are Unix nanoseconds, `_s` and `_ms` durations. `traceparent` is th
 
 from chatbot.messages.life import (
     Beat,
+    Entered,
     Interrupt,
     Leaving,
     Notice,
@@ -117,7 +118,7 @@ WorkerInbox = Call | Cancel | ListModels | Stop
 TelemetryInbox = Report | Stop
 SimServerInbox = Stop
 
-FromUi = Ask | Cancel | Query | ListModels | Leaving
+FromUi = Ask | Cancel | Query | ListModels | Entered | Leaving
 FromStore = Accepted | Saved | Reply | Notice
 FromWorker = Sending | Retrying | Delta | Answered | Failed | Cancelled | ModelsListed
 FromAny = Ready | Beat | Resigned | Report
@@ -140,6 +141,7 @@ __all__ = [
     "Completion",
     "Delete",
     "Delta",
+    "Entered",
     "Failed",
     "Found",
     "FromAny",

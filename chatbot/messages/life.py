@@ -34,6 +34,13 @@ class Leaving(Message, frozen=True):
     exit_code: int
 
 
+class Entered(Message, frozen=True):
+    """From ui → supervisor: the session that the terminal is in now; one that has to be started again
+    comes back to it."""
+
+    session_id: str
+
+
 class Interrupt(Message, frozen=True):
     """From supervisor → ui: the supervisor was sent SIGINT (the terminal sends it to both)."""
 

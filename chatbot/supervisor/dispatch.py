@@ -34,6 +34,7 @@ from chatbot.messages import (
     ChatMessage,
     Checkpoint,
     Delta,
+    Entered,
     Failed,
     FromStore,
     FromUi,
@@ -41,6 +42,7 @@ from chatbot.messages import (
     Interrupted,
     Leaving,
     ListModels,
+    Load,
     Loaded,
     Message,
     ModelsListed,
@@ -52,6 +54,8 @@ from chatbot.messages import (
     Saved,
     Sending,
     Terminal,
+    Undo,
+    Undone,
     refused,
 )
 from chatbot.supervisor.flight import MAX_DEATHS, Job, Phase, Request
@@ -97,10 +101,13 @@ class Dispatcher:
                 self._cancel(message.request_id)
             case ListModels():
                 self._wait(Job(message, "", now))
-            case Leaving():
+            case Entered() | Leaving():
                 pass  # the supervisor's own business
+            case Undo() if self._ledger.gone:
+                self._ledger.enter(message)  # in its turn, like the questions around it
+                self._send("ui", Undone(message.request_id))
             case _ if self._ledger.gone:
-                self._send("ui", refused(message, self._ledger.gone))
+                self._refuse(message, self._ledger.gone)
             case _:
                 self._ledger.enter(message)
         return self._flush()
@@ -116,7 +123,10 @@ class Dispatcher:
                 self._forget_answer(message.request_id)
                 self._send("ui", message)
             case Notice():
-                self._send("ui", message)
+                if (
+                    not self._ledger.gone
+                ):  # then the user knows that nothing is saved, and waits for nothing
+                    self._send("ui", message)
             case _:
                 self._ledger.acknowledge(message.request_id, *_QUERIES)
                 self._send("ui", self._with_what_is_under_way(message))
@@ -187,8 +197,10 @@ class Dispatcher:
                 request = self._requests.get(message.request_id)
                 if request is not None and request.job is None:
                     self._start_job(request, "", now)
+            elif isinstance(message, Undo):
+                self._send("ui", Undone(message.request_id))
             elif isinstance(message, _QUERIES):
-                self._send("ui", refused(message, reason))  # type: ignore[arg-type] # of _QUERIES
+                self._refuse(message, reason)  # type: ignore[arg-type] # of _QUERIES
         return self._flush()
 
     def sim_up(self, base_url: str) -> list[Send]:
@@ -234,9 +246,14 @@ class Dispatcher:
         return not self._requests and not self._jobs and not self._ledger
 
     @property
-    def has_unsaved(self) -> bool:
-        """Whether something waits for a store that is gone."""
-        return bool(self._ledger.gone and len(self._ledger))
+    def unsaved(self) -> int:
+        """How many messages wait for a store, or were too many to be kept for it."""
+        return len(self._ledger) + self._ledger.unsaved
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether there is a store that has proved itself: it has saved all that waited for it."""
+        return self._ledger.is_caught_up
 
     def take_unsaved(self) -> int:
         """Return how many messages could not be kept while there was no store; count from 0 again."""
@@ -340,14 +357,28 @@ class Dispatcher:
         why = f"the store died {POISON_AFTER} times while it was saving this"
         match message:
             case Ask():
-                if self._requests.pop(message.request_id, None):
+                request = self._requests.get(message.request_id)
+                if (
+                    request is not None and request.job is not None
+                ):  # asked while there was no store
+                    self._send("ui", Notice(f"a turn is not saved: {why}"))
+                elif request is not None:
+                    del self._requests[message.request_id]
                     line = f"{why}; the question was not asked"
                     self._send("ui", Failed(message.request_id, 0, "poison", line))
             case Answered() | Failed() | Cancelled() | Interrupted():
                 self._forget_answer(message.request_id)
                 self._send("ui", Notice(f"an answer is not saved: {why}"))
             case _:
-                self._send("ui", refused(message, f"the store died {POISON_AFTER} times over it"))
+                self._refuse(message, f"the store died {POISON_AFTER} times over it")
+
+    def _refuse(self, query: Query, reason: str) -> None:
+        """Reply that a query cannot be done. Whoever comes back to a session is told all the same
+        which answer is just coming in it."""
+        reply = refused(query, reason)
+        if isinstance(query, Load) and isinstance(reply, Loaded) and query.session_id:
+            reply = self._with_the_answer_in(query.session_id, reply)
+        self._send("ui", reply)
 
     def _forget_answer(self, request_id: str) -> None:
         """Who looks from now on finds the answer in the cache, if it can be found at all."""
@@ -357,10 +388,11 @@ class Dispatcher:
         """Add to a loaded session the answer that is just coming in it."""
         if not isinstance(reply, Loaded) or reply.session is None:
             return reply
+        return self._with_the_answer_in(reply.session.session_id, reply)
+
+    def _with_the_answer_in(self, session_id: str, reply: Loaded) -> Loaded:
         under_way = [
-            request
-            for request in self._requests.values()
-            if request.ask.session_id == reply.session.session_id
+            request for request in self._requests.values() if request.ask.session_id == session_id
         ]
         if not under_way:
             return reply

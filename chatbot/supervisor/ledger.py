@@ -19,6 +19,7 @@ from chatbot.messages import (
     Message,
     Query,
     Terminal,
+    Undo,
 )
 
 TERMINALS: tuple[type[Message], ...] = (Answered, Failed, Cancelled, Interrupted)
@@ -43,14 +44,16 @@ class Ledger:
     """Remembers each message to the store until its acknowledgement.
 
     The order is kept: in a session, an answer is saved before the question that follows it.
-    `gone` is empty while there is a store or will be one at once; then it says why not. `unsaved`
-    counts what was too much to be kept until there is one again.
+    `gone` is empty while there is a store or will be one at once; else it says why not. It stays so
+    until a store has acknowledged all that waited for it: that it runs does not mean that it can
+    save. `unsaved` counts what was too much to be kept until then.
     """
 
     def __init__(self) -> None:
         self._entries: dict[Key, _Entry] = {}
         self._unsent: dict[Key, None] = {}  # in order
         self._alone: Key | None = None
+        self._backlog: set[Key] = set()
         self._kept_characters = 0
         self.up = False
         self.gone = ""
@@ -64,10 +67,11 @@ class Ledger:
         key = (message.request_id, type(message))
         if self.gone:
             message = _compact(message)
-            self._kept_characters += _characters_of(message)
-            if len(self) >= KEPT_MESSAGES or self._kept_characters > KEPT_CHARACTERS:
+            characters = self._kept_characters + _characters_of(message)
+            if len(self) >= KEPT_MESSAGES or characters > KEPT_CHARACTERS:
                 self.unsaved += 1
                 return
+            self._kept_characters = characters
         self._entries[key] = _Entry(message)
         if not known:
             self._unsent[key] = None
@@ -86,6 +90,11 @@ class Ledger:
             told.append(entry.message)
         return told
 
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the store that is up has acknowledged all that was there when it came."""
+        return self.up and not self._backlog
+
     def asked(self, request_id: str) -> bool:
         """Whether an `Ask` of this request stands unacknowledged."""
         return (request_id, Ask) in self._entries
@@ -95,17 +104,21 @@ class Ledger:
         for kind in kinds:
             key = (request_id, kind)
             self._entries.pop(key, None)
+            self._backlog.discard(key)
             self._unsent.pop(key, None)  # a hit saves an answer that nobody has told the store of
             if self._alone == key:
                 self._alone = None
+        if self.is_caught_up:
+            self.gone = ""
 
     def store_up(self) -> None:
         """There is a store: all that stands here is due again."""
         self.up = True
-        self.gone = ""
-        self._kept_characters = 0
         self._alone = None
         self._unsent = dict.fromkeys(self._entries)
+        self._backlog = set(self._entries)
+        if self.is_caught_up:
+            self.gone = ""
 
     def store_down(self) -> list[Told]:
         """The store died; return what it has died of too often, which is forgotten."""
@@ -122,14 +135,15 @@ class Ledger:
         return poison
 
     def store_gone(self, reason: str) -> list[Told]:
-        """There is no store for now: keep the questions and answers, and return all there was."""
+        """There is no store for now: keep the turns, and return all there was."""
         self.up = False
         self.gone = reason
+        self._kept_characters = 0
         told = [entry.message for entry in self._entries.values()]
         self._entries.clear()
         self._unsent.clear()
         for message in told:
-            if isinstance(message, Ask | Terminal):
+            if isinstance(message, Ask | Terminal | Undo):
                 self.enter(message)
         return told
 

@@ -5,27 +5,22 @@ is released. What it is to save waits in the ledger.
 """
 
 TRY_AGAIN_S = (1.0, 5.0, 10.0, 30.0, 60.0)  # the last one repeats
-LAST_TRY_AFTER_S = 5.0
 
 
 class Outage:
-    """Why there is no store; `reason` is empty while there is one. Times are monotonic seconds.
-
-    `is_lasting`: it is not to be tried again.
-    """
+    """Why there is no store; `reason` is empty while there is one. `is_lasting`: it is not to be
+    tried again."""
 
     def __init__(self) -> None:
         self.reason = ""
         self.is_lasting = False
-        self._failed_at = 0.0
         self._failures = 0
 
-    def failed(self, reason: str, now: float) -> tuple[float, bool]:
+    def failed(self, reason: str) -> tuple[float, bool]:
         """Note that there is no store; return in how many seconds to try again, and whether the
         reason is news to the user."""
         is_news = reason != self.reason
         self.reason = reason
-        self._failed_at = now
         after_s = TRY_AGAIN_S[min(self._failures, len(TRY_AGAIN_S) - 1)]
         self._failures += 1
         return after_s, is_news
@@ -34,9 +29,5 @@ class Outage:
         """Note that there is a store; return whether that is news to the user."""
         was_on = bool(self.reason)
         self.reason = ""
+        self._failures = 0
         return was_on
-
-    def deserves_a_last_try(self, now: float) -> bool:
-        """Whether so much time has gone by since the last failure that it may work by now."""
-        long_ago = now - self._failed_at > LAST_TRY_AFTER_S
-        return bool(self.reason) and long_ago and not self.is_lasting

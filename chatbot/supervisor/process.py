@@ -23,6 +23,7 @@ from chatbot.messages import (
     Beat,
     Call,
     Cancelled,
+    Entered,
     Failed,
     Interrupt,
     Interrupted,
@@ -39,7 +40,6 @@ from chatbot.messages import (
     Report,
     Resigned,
     Saving,
-    Session,
     Stop,
     refused,
 )
@@ -88,7 +88,6 @@ class Supervisor:
         self._hurried = False
         self._outage = Outage()
         self._session_id = settings.ui.session_id
-        self._loading = ""
         self._modes = host.TerminalModes()
 
     def run(self) -> int:
@@ -172,6 +171,8 @@ class Supervisor:
                 pass
             case Ready():
                 self._on_ready(child, message)
+            case Entered(session_id):
+                self._session_id = session_id
             case Notice() if child.role == "telemetry":
                 self._tell_ui(message)
             case Resigned(reason, lasting):
@@ -184,28 +185,14 @@ class Supervisor:
             case Ask() | ListModels() if self._stopping:
                 pass  # nobody is left to answer it, or to see the answer
             case _ if child.role == "ui":
-                self._note_the_session(message)
                 self._obey(self._dispatcher.from_ui(message, now))  # type: ignore[arg-type] # its reader decodes nothing else
             case _ if child.role == "store":
-                self._note_the_session(message)
                 self._obey(self._dispatcher.from_store(message, now))  # type: ignore[arg-type] # likewise
+                self._tell_if_saving_again()
             case _:
                 self._obey(self._dispatcher.from_worker(child.slot, message, now))  # type: ignore[arg-type] # likewise
         if self._dispatcher.wants_sim_server:
             self._want_sim_server()
-
-    def _note_the_session(self, message: Message) -> None:
-        """Remember which session the terminal is in, in case it has to come back to it."""
-        match message:
-            case Ask(session_id=session_id):
-                self._session_id = session_id
-            case Load(request_id=request_id, after=None):
-                self._loading = request_id
-            case Loaded(request_id=request_id, session=Session(session_id=session_id)):
-                if request_id == self._loading:
-                    self._session_id = session_id
-            case _:
-                pass
 
     def _obey(self, sends: list[Send]) -> None:
         for send in sends:
@@ -285,12 +272,11 @@ class Supervisor:
         match child.role:
             case "ui":
                 self._start_to_answer()
-                if self._outage.reason:
+                if self._outage.reason and child.spec.settings.restarted:  # who has not heard it
                     self._tell_ui(NotSaving(self._outage.reason))
             case "store":
-                if self._outage.ended():
-                    self._tell_ui(Saving(self._dispatcher.take_unsaved()))
                 self._obey(self._dispatcher.store_up())
+                self._tell_if_saving_again()
             case "worker":
                 self._obey(self._dispatcher.worker_up(child.slot))
                 self._start_once(*plan.behind_the_first_worker(self._settings))
@@ -314,6 +300,7 @@ class Supervisor:
                 self._dispatcher.sim_down()
             case "ui":
                 self._modes.restore()
+                self._router.ui_ended()
             case "telemetry" | "supervisor":
                 pass
         if child.stopping or (self._stopping and child.role != "store"):
@@ -373,12 +360,17 @@ class Supervisor:
     def _go_round_the_store(self, spec: ProcessSpec, reason: str) -> None:
         """Go on without a store, and try again later whether there can be one."""
         now = time.monotonic()
-        after_s, is_news = self._outage.failed(reason, now)
+        after_s, is_news = self._outage.failed(reason)
         if is_news:
             self._tell_ui(NotSaving(reason))
         self._obey(self._dispatcher.store_gone(reason, now))
         if not self._stopping and not self._outage.is_lasting:
             self._family.due.append((now + after_s, spec))
+
+    def _tell_if_saving_again(self) -> None:
+        if self._outage.reason and self._dispatcher.is_saving:
+            self._outage.ended()
+            self._tell_ui(Saving(self._dispatcher.take_unsaved()))
 
     def _tell_ui(self, message: Message) -> None:
         self._router.deliver("ui", 0, message)
@@ -406,15 +398,16 @@ class Supervisor:
         if self._outage.reason:
             self._family.due.clear()
             self._try_a_last_time()
-        settled = self._turn_until(self._is_settled, time.monotonic() + _SETTLE_S)
+        self._turn_until(self._is_settled, time.monotonic() + _SETTLE_S)
         self._family.due.clear()
-        if not settled:
-            self._say("the last messages could not be saved in time")
+        if unsaved := self._dispatcher.unsaved:
+            were = "message was" if unsaved == 1 else "messages were"
+            why = self._outage.reason or f"the store did not save it within {_SETTLE_S:g} s"
+            self._say(f"{unsaved} {were} not saved: {why}")
 
     def _try_a_last_time(self) -> None:
         """See whether what could not be saved until now can be saved by now."""
-        now = time.monotonic()
-        if not self._dispatcher.has_unsaved or not self._outage.deserves_a_last_try(now):
+        if not self._dispatcher.unsaved or self._outage.is_lasting:
             return
         if not self._family.of("store"):
             self._start(plan.store(self._settings))
@@ -423,7 +416,7 @@ class Supervisor:
             stores = self._family.of("store")
             return not stores or stores[0].ready
 
-        if not self._turn_until(decided, now + _LAST_TRY_S):
+        if not self._turn_until(decided, time.monotonic() + _LAST_TRY_S):
             for store in self._family.of("store"):
                 store.stopping = True
                 store.kill()

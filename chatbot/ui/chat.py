@@ -99,6 +99,10 @@ class Chat:
                 self._notices.say("/resume ID goes on with one of them")
             case commands.Resume(session_id):
                 self._resume(session_id)
+            case (
+                commands.Rename() | commands.Delete("") | commands.History() | commands.Export()
+            ) if chat.is_new:
+                self._refuse("nothing has been said in this session yet")
             case commands.Rename(title):
                 self._judge(self._library.rename(chat.session_id, title))
             case commands.Delete(session_id):
@@ -155,6 +159,7 @@ class Chat:
 
     def _new_session(self) -> None:
         self.conversation.new_session(new_session_id())
+        self._exchange.enter(self.conversation.session_id)
         self._notices.say(f"Session: {self.conversation.session_id}")
 
     def _undo(self) -> None:
@@ -210,6 +215,7 @@ class Chat:
             self.conversation.resume(loaded.session, loaded.messages)
         except UsageError as error:
             self._refuse(str(error))
+        self._exchange.enter(self.conversation.session_id)
         self._view.heading(loaded.session)
         target = self.conversation.target
         self._notices.say(f"Backend: {target.backend}, model {target.model}")

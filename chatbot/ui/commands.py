@@ -60,6 +60,9 @@ _NAMES = (
 )
 
 
+_BARE = ("history", "regenerate", "sessions", "undo")  # of which one might think otherwise
+
+
 class Say(msgspec.Struct, frozen=True):
     """A message to the model."""
 
@@ -163,6 +166,8 @@ def parse(line: str) -> Line | None:
         return Say(text)
     name = match[1].lower()
     argument = (match[2] or "").strip()
+    if name in _BARE and argument:
+        return Refused(f"/{name} takes nothing after it")
     match _ALIASES.get(name, name):
         case "quit":
             return Quit()

@@ -64,6 +64,7 @@ class Conversation:
         self.target = target
         self.cache: CachePolicy = cache
         self.turns: list[Turn] = []
+        self.is_new = True  # nothing was ever said in it, and nobody else knows of it
         self._history = History()
         self._digests: list[bytes] = []  # of the history before each turn: undoing hashes nothing
         self._models = dict(models)
@@ -76,6 +77,7 @@ class Conversation:
 
     def ask(self, request_id: str, content: str, *, hop: str, turn: str) -> Ask:
         """Return the question as a message; `hop` and `turn` are traceparents."""
+        self.is_new = False
         return Ask(
             request_id,
             self.session_id,
@@ -134,6 +136,7 @@ class Conversation:
         """Begin again with nothing said. Backend and model stay; system prompt and options are the
         configured ones, also behind a session that had its own."""
         self.session_id = session_id
+        self.is_new = True
         self._forget()
         self.target = msgspec.structs.replace(
             self.target, system=self._configured.system, options=self._configured.options
@@ -148,6 +151,7 @@ class Conversation:
         """Go on where a stored session ended, with all that was its own, except for what is
         explicit. Raises UsageError like `set_model`."""
         self.session_id = session.session_id
+        self.is_new = False
         self._forget()
         said: list[ChatMessage] = []
         digest = DIGEST_OF_NOTHING

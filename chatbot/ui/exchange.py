@@ -19,6 +19,7 @@ from chatbot.messages import (
     Cancel,
     Cancelled,
     Delta,
+    Entered,
     Failed,
     Found,
     Interrupt,
@@ -172,6 +173,10 @@ class Exchange:
                     raise Leave(ExitCode.INTERRUPTED)
                 case _:
                     self._notice(message)
+
+    def enter(self, session_id: str) -> None:
+        """Say which session the terminal is in now, in case it has to be started again."""
+        self._outbox.send(Entered(session_id))
 
     def load(self, session_id: str | None) -> Loaded:
         """Ask for a session, or for the latest one, before there is a chat: Ctrl-C leaves."""

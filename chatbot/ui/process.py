@@ -126,6 +126,7 @@ class Ui:
         ):
             self._notices.say(heading)
         try:
+            self._exchange.enter(chat.session_id)
             self._chat.show_loaded()
             code = self._take_lines(announce_ready=announce_ready)
         except Leave as leave:

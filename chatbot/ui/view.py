@@ -147,7 +147,8 @@ class TextView:
         elif self._chatting and not text and not thought:
             self._notices.prompt("\n")
         self._waiting = False
-        if line := describe(terminal):
+        again = "/regenerate" if self._chatting else "--refresh"
+        if line := describe(terminal, again):
             self._notices.say(line)
 
     def leave(self) -> None:
@@ -312,13 +313,14 @@ class JsonView:
         self._out.write(line + "\n")
 
 
-def describe(terminal: Terminal) -> str:
-    """Return the line to show about a turn's end; empty where the answer says it all."""
+def describe(terminal: Terminal, again: str = "--refresh") -> str:
+    """Return the line to show about a turn's end; empty where the answer says it all. `again` is what
+    asks anew instead of taking what was cached."""
     match terminal:
         case Answered(cached_age_s=None):
             return ""
         case Answered(cached_age_s=age_s):
-            return f"(cached {listing.age(age_s or 0.0)}; --refresh asks anew)"
+            return f"(cached {listing.age(age_s or 0.0)}; {again} asks anew)"
         case Failed(message=message):
             return message
         case Cancelled():

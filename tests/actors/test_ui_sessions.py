@@ -22,6 +22,7 @@ from chatbot.messages import (
     CacheStats,
     Completion,
     Delete,
+    Entered,
     Failed,
     Found,
     FromAny,
@@ -97,7 +98,7 @@ class Store(threading.Thread):
     def run(self) -> None:
         while True:
             message = self._peer.next(object, 20)
-            if isinstance(message, Report | Ready):
+            if isinstance(message, Report | Ready | Entered):
                 continue
             self.heard.append(message)
             if isinstance(message, Leaving):

@@ -42,9 +42,11 @@ from chatbot.messages import (
     Sending,
     Session,
     Target,
+    Undo,
+    Undone,
 )
 from chatbot.supervisor.dispatch import Dispatcher, Send
-from chatbot.supervisor.ledger import KEPT_MESSAGES
+from chatbot.supervisor.ledger import KEPT_CHARACTERS, KEPT_MESSAGES
 
 SIM = Target("ollama", "m")
 TERMINALS = (Answered, Failed, Cancelled, Interrupted)
@@ -287,23 +289,95 @@ def test_without_a_store_the_chat_goes_on_round_it() -> None:
 
 def test_what_happened_without_a_store_is_saved_when_there_is_one_again() -> None:
     dispatcher = make()
-    dispatcher.store_gone("disk full", 0.0)
+    for _ in range(3):  # it is tried again in vain, which changes nothing
+        dispatcher.store_gone("disk full", 0.0)
     history = (ChatMessage("user", "before"), ChatMessage("assistant", "then"))
     question = msgspec.structs.replace(ask("a"), history=history)
     (call,) = sent(dispatcher.from_ui(question, 0.0), "worker")
     assert isinstance(call, Call)
     assert len(call.messages) == 3
     dispatcher.from_worker(0, answer(call), 0.0)
-    assert dispatcher.has_unsaved
+    assert dispatcher.unsaved == 2
     asked, answered = sent(dispatcher.store_up(), "store")
     assert isinstance(asked, Ask)
     assert (asked.content, asked.cache, asked.history) == ("hi", "refresh", ())
     assert asked.history_digest == History().followed_by(*history).digest
     assert isinstance(answered, Answered)
     assert dispatcher.from_store(Accepted("a"), 0.0) == []  # nobody asks it a second time
+    was_saving = dispatcher.is_saving
     dispatcher.from_store(Saved("a"), 0.0)
+    assert (was_saving, dispatcher.is_saving) == (False, True)
     assert dispatcher.idle
-    assert not dispatcher.has_unsaved
+    assert dispatcher.unsaved == 0
+
+
+def test_a_turn_that_is_undone_without_a_store_is_undone_when_there_is_one_again() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(Undo("u", "s", "earlier"), 0.0)
+    assert sent(dispatcher.store_gone("disk full", 0.0), "ui") == [Undone("u")]
+    assert dispatcher.from_ui(Undo("v", "s", "later"), 0.0) == [Send("ui", 0, Undone("v"))]
+    assert [m.request_id for m in sent(dispatcher.store_up(), "store") if isinstance(m, Undo)] == [
+        "u",
+        "v",
+    ]
+
+
+def test_until_a_store_has_saved_what_waited_for_it_the_chat_goes_on_round_it() -> None:
+    dispatcher = make(workers=2, credit=10)
+    dispatcher.store_gone("locked", 0.0)
+    dispatcher.from_ui(ask("a"), 0.0)
+    assert sent(dispatcher.store_up(), "store")
+    assert dispatcher.from_store(Notice("waiting: locked"), 0.0) == []
+    sends = dispatcher.from_ui(ask("b"), 0.0)
+    assert [type(m) for m in sent(sends, "worker")] == [Call]
+    assert [m.request_id for m in sent(sends, "store") if isinstance(m, Ask)] == ["b"]
+    dispatcher.store_gone("locked", 0.0)
+    assert sent(dispatcher.from_ui(ask("c"), 0.0), "worker")
+    assert len(sent(dispatcher.store_up(), "store")) == 3
+    for name in "abc":
+        assert not dispatcher.is_saving
+        dispatcher.from_store(Accepted(name), 0.0)
+    assert dispatcher.is_saving
+    assert sent(dispatcher.from_ui(ask("d"), 0.0), "worker") == []
+
+
+def test_an_outage_of_many_tries_loses_nothing_of_what_was_kept() -> None:
+    dispatcher = make(credit=100)
+    dispatcher.store_gone("locked", 0.0)
+    for number in range(3):
+        dispatcher.from_ui(ask(f"r{number}", "x" * (KEPT_CHARACTERS // 4)), 0.0)
+    dispatcher.from_ui(ask("large", "x" * (KEPT_CHARACTERS // 2)), 0.0)  # too much
+    dispatcher.from_ui(ask("small"), 0.0)
+    for _ in range(20):
+        dispatcher.store_gone("locked", 0.0)
+    told = sent(dispatcher.store_up(), "store")
+    assert [m.request_id for m in told if isinstance(m, Ask)] == ["r0", "r1", "r2", "small"]
+    assert dispatcher.take_unsaved() == 1
+
+
+def test_a_question_that_was_asked_in_an_outage_is_answered_even_if_stores_die_of_it() -> None:
+    dispatcher = make()
+    dispatcher.store_gone("locked", 0.0)
+    (call,) = sent(dispatcher.from_ui(ask("r"), 0.0), "worker")
+    assert isinstance(call, Call)
+    for _ in range(3):
+        assert dispatcher.store_up()
+        assert dispatcher.store_down() == []
+    dispatcher.store_up()
+    assert [type(m) for m in sent(dispatcher.store_down(), "ui")] == [Notice]
+    assert dispatcher.from_worker(0, Delta("r", call.attempt, 0, "yes"), 0.0)
+    assert [type(m) for m in sent(dispatcher.from_worker(0, answer(call), 0.0), "ui")] == [Answered]
+
+
+def test_who_comes_back_while_there_is_no_store_is_told_of_the_answer_under_way() -> None:
+    dispatcher = make()
+    dispatcher.store_gone("locked", 0.0)
+    (call,) = sent(dispatcher.from_ui(ask("r"), 0.0), "worker")
+    assert isinstance(call, Call)
+    dispatcher.from_worker(0, Delta("r", call.attempt, 0, "so far"), 0.0)
+    assert dispatcher.from_ui(Load("l", "s"), 0.0) == [
+        Send("ui", 0, Loaded("l", error="locked", under_way="r", so_far="so far"))
+    ]
 
 
 def test_what_cannot_be_kept_without_a_store_is_counted() -> None:

@@ -143,3 +143,8 @@ def test_any_line_means_one_thing(line: str) -> None:
         assert not line.strip()
     elif not line.strip().startswith("/"):
         assert meaning == Say(line.strip())
+
+
+@pytest.mark.parametrize("name", ["history", "regenerate", "sessions", "undo"])
+def test_a_command_that_takes_nothing_says_so_instead_of_doing_something_else(name: str) -> None:
+    assert parse(f"/{name} 3") == Refused(f"/{name} takes nothing after it")

@@ -173,6 +173,11 @@ def test_what_was_not_as_it_should_be_is_one_line_on_stderr(
     assert (streams.out, streams.err) == (out, line)
 
 
+def test_in_a_chat_a_cached_answer_names_the_command_that_asks_anew(streams: Streams) -> None:
+    show(TextView(streams.stdout, streams.notices, chatting=True), answered("hi", 0.2))
+    assert streams.err.endswith("(cached just now; /regenerate asks anew)\n")
+
+
 def test_a_terminal_never_gets_an_escape_sequence(streams: Streams) -> None:
     streams.stdout = Screen()
     stored = StoredMessage("assistant", ESCAPE, "interrupted", 0.0, ESCAPE, error=ESCAPE)
