@@ -464,6 +464,23 @@ def recover_slowly(path: str, begun: Any, over: Any) -> None:
     recover(path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes nothing that is open")
+def test_a_recovery_that_comes_as_another_one_ends_is_refused(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(path, 1)
+    lock = host.lock_range
+
+    def end_and_lock(file: Any, start: int, length: int) -> bool:
+        Path(f"{path}.recovery-lock").unlink(missing_ok=True)  # as the other one does at its end
+        return lock(file, start, length)
+
+    monkeypatch.setattr(host, "lock_range", end_and_lock)
+    refused(path, f"{path} is being recovered by another program; wait until it has ended")
+    assert all_files(path).keys() == {"chatbot.db"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows renames nothing that is open")
 def test_a_file_that_is_replaced_before_it_is_locked_stays_where_it_is(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
