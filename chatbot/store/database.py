@@ -1,8 +1,8 @@
 """The connection's life: open the file or refuse it, run statements, begin and commit.
 
 Owns the `sqlite3` connection; no error of its library leaves this module (faults.py translates
-them). It knows no table but the one of texts that wait to be indexed, and it never writes to a file
-that it cannot read. `process.py` opens one; `queries.py` runs its statements through it.
+them). Of the tables it knows only those of the search index, which it feeds before each commit, and
+it never writes to a file that it cannot read. `process.py` opens one; `queries.py` runs its statements through it.
 """
 
 import contextlib
@@ -13,9 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from chatbot.errors import StoreUnavailable
 from chatbot.store import files, migrations, text
-from chatbot.store.faults import foreign, is_locked, translated, unusable
+from chatbot.store.faults import foreign, is_locked, newer, not_migrated, translated, unusable
 from chatbot.store.files import APPLICATION_ID
 from chatbot.store.migrations import VERSION, Beat, Tell
 
@@ -82,6 +81,10 @@ class Database:
             with translated(path, ours):
                 _set_up(path, connection, beat, tell)
             watch.opened()
+            files.remove_stale(path)
+        except OSError as error:
+            connection.close()
+            raise unusable(path, error) from error
         except BaseException:
             if was_left_open:
                 _close_untouched(path, connection)
@@ -197,7 +200,7 @@ def _set_up(
             if version == 0:
                 migrations.create(connection)
             elif version < VERSION:
-                migrations.migrate(connection, text.shown(path), beat, tell)
+                _migrate(path, connection, beat, tell)
         except sqlite3.OperationalError as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -206,6 +209,17 @@ def _set_up(
             time.sleep(0.01)
         else:
             return
+
+
+def _migrate(
+    path: str, connection: sqlite3.Connection, beat: Beat | None, tell: Tell | None
+) -> None:
+    try:
+        migrations.migrate(connection, text.shown(path), beat, tell)
+    except sqlite3.Error as error:
+        if is_locked(error):
+            raise
+        raise not_migrated(path, error) from error
 
 
 def _identify(path: str, connection: sqlite3.Connection) -> int:
@@ -220,10 +234,7 @@ def _identify(path: str, connection: sqlite3.Connection) -> int:
     if application_id != APPLICATION_ID or version < 1:
         raise foreign(path)
     if version > VERSION:
-        raise StoreUnavailable(
-            f"{text.shown(path)} was written by a newer chatbot (its version is {version}, this one "
-            f"knows up to {VERSION}); update chatbot or choose another with --db PATH"
-        )
+        raise newer(path, version, VERSION)
     return int(version)
 
 

@@ -1,7 +1,8 @@
 """What can be wrong with a database, each as one line: what, where, and the remedy.
 
-`database.py` and `recovery.py` hand every `OSError` and `sqlite3.Error` through here, and nobody
-else does. It never touches the file it speaks of.
+Every `OSError` and `sqlite3.Error` that `database.py` and `recovery.py` meet becomes one of these;
+`files.py`, `salvage.py`, `checker.py` and `process.py` raise and tell some by themselves. It never
+opens the file it speaks of; of its disk it asks how much room is left.
 """
 
 import contextlib
@@ -16,6 +17,12 @@ from chatbot.store import text
 
 _ELSEWHERE = "choose another place with --db PATH"
 _FULL_BYTES = 64 * 1024  # with less than this left, an error of the disk means that it is full
+_OF_THE_STATEMENT = (  # nothing is wrong with the file or its disk: a statement could not be run
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+)
 _SHOWN_CHARACTERS = 200  # of SQLite's own words, which may quote what is in the database
 
 
@@ -70,10 +77,23 @@ def foreign(path: str) -> StoreUnavailable:
 
 def damaged(path: str) -> DatabaseDamaged:
     """Return the error for a database of ours that cannot be read, or not all of it."""
-    name = text.shown(path)
-    return DatabaseDamaged(
-        f"{name} is damaged; `chatbot sessions recover --db {name}` puts it aside and saves what "
-        "can be read, or choose another with --db PATH"
+    return DatabaseDamaged(f"{text.shown(path)} is damaged; {_recovery_of(path)}")
+
+
+def newer(path: str, version: int, known: int) -> StoreUnavailable:
+    """Return the error for a database of ours whose version is above the highest one known."""
+    return StoreUnavailable(
+        f"{text.shown(path)} was written by a newer chatbot (its version is {version}, this one "
+        f"knows up to {known}); update chatbot or choose another with --db PATH"
+    )
+
+
+def not_migrated(path: str, error: sqlite3.Error) -> StoreUnavailable:
+    """Return the error for a database of an older version that could not be brought up to date."""
+    if _code_of(error) not in _OF_THE_STATEMENT:
+        return unusable(path, error)
+    return StoreUnavailable(
+        f"cannot bring {text.shown(path)} up to date: {_words_of(error)}; {_recovery_of(path)}"
     )
 
 
@@ -115,6 +135,13 @@ def _forbidden(path: str, error: OSError) -> StoreUnavailable:
 def _full(path: str) -> StoreUnavailable:
     return StoreUnavailable(
         f"cannot write {text.shown(path)}: the disk is full; make room or {_ELSEWHERE}"
+    )
+
+
+def _recovery_of(path: str) -> str:
+    return (
+        f"`chatbot sessions recover --db {text.shown(path)}` puts it aside and saves what can be "
+        "read, or choose another with --db PATH"
     )
 
 

@@ -2,16 +2,18 @@
 
 Looks at them, creates an empty one, and tells when they are not what they were. It never follows a
 link, never reads one that is open (closing it would let go of SQLite's own locks), and knows
-nothing of what is in them but the header. `database.py` and `recovery.py` call it.
+nothing of what is in them but their headers. `database.py` and `recovery.py` call it.
 """
 
 import errno
 import os
 import stat
+import time
+from typing import IO
 
 from chatbot.errors import StoreUnavailable
-from chatbot.store import text
-from chatbot.store.faults import directory_of, foreign
+from chatbot.store import text, wal
+from chatbot.store.faults import damaged, directory_of, foreign
 
 APPLICATION_ID = int.from_bytes(b"chat", "big")
 MAGIC = b"SQLite format 3\0"
@@ -19,7 +21,11 @@ SIDECARS = ("-wal", "-shm", "-journal")
 RECOVERING = ".recovering"  # what recovery.py makes, and renames to the database as its last step
 
 _HEADER_BYTES = 100  # https://www.sqlite.org/fileformat.html#the_database_header
+_VERSION_AT = 60
 _APPLICATION_ID_AT = 68
+_LOOKS = 10  # at a header that another program may be writing at this moment
+_LOOK_EVERY_S = 0.02
+_CHUNK_BYTES = 1024 * 1024
 
 
 def prepare(path: str, must_exist: bool) -> bool:
@@ -55,18 +61,50 @@ def prepare(path: str, must_exist: bool) -> bool:
         if not os.access(place, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     if found.st_size == 0:
-        _refuse_remains(path, log_bytes)
-    with open(path, "rb") as file:
-        header = file.read(_HEADER_BYTES)
+        _refuse_remains(path, log_bytes, "is empty")
+    header = header_of(path)
     if header[: len(MAGIC)] not in (b"", MAGIC):
         raise foreign(path)
+    if log_bytes and not _is_log_whole(f"{path}-wal"):
+        at = _APPLICATION_ID_AT  # a young database has it only in its log
+        raise damaged(path) if is_ours(header) or not any(header[at : at + 4]) else foreign(path)
     return is_ours(header)
+
+
+def header_of(path: str) -> bytes:
+    """Return the header of a database; it is shorter where the file is. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(_HEADER_BYTES)
 
 
 def is_ours(header: bytes) -> bool:
     """Whether the first bytes of a file say that it is a database of this program."""
     at = _APPLICATION_ID_AT
     return header[at : at + 4] == APPLICATION_ID.to_bytes(4, "big")
+
+
+def version_of(header: bytes) -> int:
+    """Return the version that the first bytes of a database of this program speak of."""
+    return int.from_bytes(header[_VERSION_AT : _VERSION_AT + 4], "big")
+
+
+def is_recovering(path: str) -> bool:
+    """Whether there is what a recovery has made and not yet put in place. Raises OSError."""
+    made = path + RECOVERING
+    try:
+        is_file = stat.S_ISREG(os.lstat(made).st_mode)
+    except FileNotFoundError:
+        return False
+    return is_file and is_ours(header_of(made))
+
+
+def remove_stale(path: str) -> None:
+    """Remove what a recovery that was killed has left beside a database that can be opened.
+
+    It was never put in place, and may hold what has been deleted since. Raises OSError.
+    """
+    if is_recovering(path):
+        os.unlink(path + RECOVERING)
 
 
 def refuse_links(path: str) -> None:
@@ -131,15 +169,37 @@ def _identity(file: str) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if found.st_ino else (0, 0)
 
 
-def _refuse_remains(path: str, log_bytes: int) -> None:
+def _is_log_whole(log: str) -> bool:
+    """Whether SQLite would read a log; one that is too short for a row, or all zeros, holds none."""
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_LOOK_EVERY_S)
+        try:
+            with open(log, "rb") as file:
+                header = file.read(wal.HEADER_BYTES)
+                if len(header) < wal.HEADER_BYTES or wal.is_whole(header):
+                    return True
+                if not any(header) and _is_zero(file):
+                    return True
+        except FileNotFoundError:  # another instance has just closed the database
+            return True
+    return False
+
+
+def _is_zero(file: IO[bytes]) -> bool:
+    """Whether the rest of a file is zeros."""
+    return not any(any(chunk) for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""))
+
+
+def _refuse_remains(path: str, log_bytes: int, what: str = "is gone") -> None:
     """Refuse to begin anew where there is something left of an older database: SQLite deletes it."""
     name = text.shown(path)
-    if os.path.lexists(path + RECOVERING) and not os.path.lexists(path):
+    if not os.path.lexists(path) and is_recovering(path):
         raise StoreUnavailable(
             f"the recovery of {name} was cut short; `chatbot sessions recover --db {name}` finishes it"
         )
-    if log_bytes:
+    if log_bytes > wal.HEADER_BYTES:
         raise StoreUnavailable(
-            f"{name} is gone, but its last messages are still in {name}-wal; put it back, "
-            f"or remove {name}-wal"
+            f"{name} {what}, but its last messages are still in {name}-wal; put it back, "
+            f"or `chatbot sessions recover --db {name}` makes a new one of what is there"
         )

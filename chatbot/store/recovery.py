@@ -2,23 +2,24 @@
 
 The original is never written to, and nothing of it is removed; its files only change their names:
 
-    1. lock X, so that no other program opens it
-    2. copy it to the directory X.recovery; only the copy is read
+    1. lock X.recovery-lock against other recoveries, and X, so that no other program opens it
+    2. copy it to the directory X.recovery, which has a mark in it; only the copy is read
     3. write all that can be read to a new database there; when it is whole, move it to X.recovering
     4. rename X to X.damaged-1, then its X-wal, X-shm and X-journal along with it
     5. rename X.recovering to X
 
-Killed before 4, all is as it was. Killed in 4 or 5, X is missing while X.recovering is there, and
-whole: `database.py` refuses to begin anew, and `recover` goes on where the first one stopped.
+Killed before 4, X is as it was; X.recovering, if it is there, is removed by whoever opens X next, and
+all that is left by the next recovery. Killed in 4 or 5, X is missing while X.recovering is there, and whole: `database.py` refuses
+to begin anew, and `recover` goes on where the first one stopped. Where X itself is missing or empty
+and only its log is left, an empty X is put aside with it. What stands under one of these names and
+was not made here is never removed.
 """
 
 import contextlib
-import errno
 import os
 import re
-import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO
 
 import msgspec
@@ -42,17 +43,15 @@ from chatbot.messages import (
     refused,
 )
 from chatbot.settings import StoreSettings
-from chatbot.store import files, text
+from chatbot.store import files, text, wal
+from chatbot.store.alone import in_the_way, locked_original, turn
 from chatbot.store.database import Database
-from chatbot.store.faults import directory_of, foreign, locked, unusable
+from chatbot.store.faults import directory_of, foreign, unusable
 from chatbot.store.salvage import salvage
+from chatbot.store.workshop import copy_all, settle_copy, workshop
 from chatbot.tracing import Recorder
 
-_WORKSHOP = ".recovery"
 _ASIDE = ".damaged-"
-_CHUNK_BYTES = 4 * 1024 * 1024
-_BLOCK_BYTES = 4096  # what a disk fails to read at once
-_LOCK_AT, _LOCK_BYTES = 0x4000_0002, 510  # what every program holds that has the database open
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -67,18 +66,21 @@ def recover(path: str, beat: Callable[[], None] = lambda: None) -> Recovery:
     """Put the database aside and begin a new one with all that can be read from it.
 
     Raises StoreUnavailable, and then everything stays as it is, when another program has the
-    database open, when it is not one of ours, or when something cannot be written: it needs room
-    for two copies meanwhile. Calls `beat` at least after every 4 MB and every thousand rows.
+    database open, when it is not one of ours or of a newer version, when something of another's
+    stands in the way, or when something cannot be written: it needs room for two copies meanwhile.
+    Calls `beat` at least after every 4 MB and every thousand rows.
     """
     try:
-        if os.path.lexists(path + files.RECOVERING) and not os.path.lexists(path):
-            return _put_in_place(path, max(_last_aside(path), 1))
-        _refuse_others(path)
-        with _locked(path) as original:
-            _build(path, original, beat)
-            if not host.RENAMES_WHAT_IS_OPEN:
-                original.close()
-            return _put_in_place(path, _last_aside(path) + 1)
+        _refuse_others(path)  # before anything is made
+        with turn(path):
+            _refuse_others(path)
+            if files.is_recovering(path) and not os.path.lexists(path):
+                return _put_in_place(path, max(_last_aside(path), 1))
+            with locked_original(path) as original:
+                _build(path, original, beat)
+                if not host.RENAMES_WHAT_IS_OPEN:
+                    original.close()
+                return _put_in_place(path, _last_aside(path) + 1)
     except OSError as error:
         raise unusable(path, error) from error
 
@@ -91,8 +93,7 @@ def serve(
     Raises StoreUnavailable where there is nothing to recover, and for what would have to be saved.
     """
     path = text.shown(settings.path)
-    if not os.path.lexists(settings.path + files.RECOVERING):
-        _refuse_others(settings.path)
+    _refuse_others(settings.path)
     outbox.send(Ready(os.getpid()))
     for batch in actor.batches(inbox, outbox, recorder):
         for message in batch:
@@ -126,79 +127,34 @@ def _recovered(path: str, message: Recover, outbox: Outbox, recorder: Recorder) 
 
 
 def _refuse_others(path: str) -> None:
-    """Refuse what is not there, and what is no file of a database."""
+    """Refuse what is not there, what is no file of a database, and what stands in our way."""
     name = text.shown(path)
     files.refuse_links(path)
+    if os.path.lexists(path + files.RECOVERING) and not files.is_recovering(path):
+        raise in_the_way(path + files.RECOVERING)
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
+        if files.is_recovering(path) or files.size_of(f"{path}-wal") > wal.HEADER_BYTES:
+            return
         raise StoreUnavailable(f"there is no database {name}: nothing to recover") from None
     if not stat.S_ISREG(mode):
         raise foreign(path)
 
 
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[IO[bytes]]:
-    """Open the original for reading while no other program can open it. Raises StoreUnavailable.
-
-    Where a program can rename only what nobody has open, that is the lock.
-    """
-    with open(path, "r+b") as original:  # only who may write can lock
-        if not host.lock_range(original, _LOCK_AT, _LOCK_BYTES):
-            raise locked(path)
-        yield original
-
-
 def _build(path: str, original: IO[bytes], beat: Callable[[], None]) -> None:
-    """Make X.recovering, whole at once: it is built in a directory of its own, then moved out.
-
-    That directory has a fixed name, so that what a killed recovery has left is found, and goes first.
-    """
-    directory = path + _WORKSHOP
-    if os.path.lexists(directory):
-        shutil.rmtree(directory)
-    os.mkdir(directory, 0o700)
-    try:
-        copy, built = os.path.join(directory, "copy"), os.path.join(directory, "new.db")
-        ours = files.is_ours(original.read(100))
-        original.seek(0)
-        _copy(original, copy, beat)
-        for ending in ("-wal", "-journal"):
-            with contextlib.suppress(FileNotFoundError), open(path + ending, "rb") as sidecar:
-                _copy(sidecar, copy + ending, beat)
+    """Make X.recovering, whole at once: it is built in a directory of its own, then moved out."""
+    with workshop(path) as directory:
+        copied, built = os.path.join(directory, "copy"), os.path.join(directory, "new.db")
+        copy_all(path, original, copied, beat)
+        ours = settle_copy(path, copied)
         with contextlib.closing(Database.open(built)) as target:
-            salvage(copy, target, beat)
+            salvage(copied, target, beat)
             counts = _counts(target)
         if not ours and not any(counts):
             raise foreign(path)
         os.replace(built, path + files.RECOVERING)
-    finally:
-        shutil.rmtree(directory)
     host.sync_directory(directory_of(path))
-
-
-def _copy(source: IO[bytes], to: str, beat: Callable[[], None]) -> None:
-    """Copy a file; zeros stand where the disk cannot read it."""
-    size = os.fstat(source.fileno()).st_size
-    with open(to, "xb") as target:
-        step = _CHUNK_BYTES
-        while (at := source.tell()) < size:
-            try:
-                data = source.read(step)
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
-                if step > _BLOCK_BYTES:
-                    step = _BLOCK_BYTES
-                    source.seek(at)
-                    continue
-                data = bytes(min(step, size - at))
-                source.seek(at + len(data))
-            else:
-                if not data:  # it has become shorter
-                    break
-            target.write(data)
-            beat()
 
 
 def _put_in_place(path: str, number: int) -> Recovery:

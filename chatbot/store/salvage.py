@@ -32,13 +32,18 @@ Columns = dict[str, tuple[type, ...]]
 _TYPES: Columns = {"TEXT": (str,), "INTEGER": (int,), "REAL": (float, int)}
 
 
+def settle(copy: str) -> None:
+    """Move what is in the copy's write-ahead log into it, as far as that can be done."""
+    with contextlib.suppress(sqlite3.DatabaseError), closing(_open(copy)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def salvage(copy: str, target: Database, beat: Beat) -> None:
     """Write every row that can be read from the copy to the target.
 
-    Raises StoreUnavailable when the target cannot be written. A session that cannot be read is made
+    The copy must have been settled. Raises StoreUnavailable when the target cannot be written. A session that cannot be read is made
     anew from its first message. Calls `beat` after every thousand rows or failures.
     """
-    _settle(copy)
     is_mended = not _has_tables(copy)
     if is_mended:
         _mend(copy)
@@ -201,9 +206,9 @@ def _last_rowid(source: sqlite3.Connection, table: str) -> int:
     found = []
     for sql in (
         f"SELECT seq FROM sqlite_sequence WHERE name = '{table}'",  # noqa: S608 - our own name
-        f"SELECT max(rowid) FROM {table}",  # noqa: S608
-        f"SELECT max(rowid) FROM {table} INDEXED BY {table}_by_session",  # noqa: S608
-        f"SELECT max(rowid) FROM {table} INDEXED BY {table}_by_time",  # noqa: S608
+        f"SELECT max(rowid) FROM {table}",  # noqa: S608 - as above
+        f"SELECT max(rowid) FROM {table} INDEXED BY {table}_by_session",  # noqa: S608 - as above
+        f"SELECT max(rowid) FROM {table} INDEXED BY {table}_by_time",  # noqa: S608 - as above
     ):
         with contextlib.suppress(sqlite3.DatabaseError):  # there may be no such index, too
             found += [row[0] for row in source.execute(sql) if isinstance(row[0], int)]
@@ -215,7 +220,7 @@ def _last_rowid(source: sqlite3.Connection, table: str) -> int:
 
 def _columns(source: sqlite3.Connection, target: Database, table: str) -> Columns:
     """Return the columns that both databases have; none where the table's own page is lost."""
-    info = f"""SELECT name, type, "notnull" FROM pragma_table_info('{table}')"""  # noqa: S608
+    info = f"""SELECT name, type, "notnull" FROM pragma_table_info('{table}')"""  # noqa: S608 - our own name
     try:
         there = {bytes(name).decode() for name, _, _ in source.execute(info)}
     except sqlite3.DatabaseError:
@@ -225,12 +230,6 @@ def _columns(source: sqlite3.Connection, target: Database, table: str) -> Column
         for name, kind, required in target.rows(info)
         if name in there
     }
-
-
-def _settle(copy: str) -> None:
-    """Move what is in the copy's write-ahead log into it, as far as that can be done."""
-    with contextlib.suppress(sqlite3.DatabaseError), closing(_open(copy)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _has_tables(copy: str) -> bool:

@@ -77,6 +77,9 @@ CREATE TABLE IF NOT EXISTS prices (
 -- Full-text search. The index keeps no copy of the texts; triggers keep it in step with them. New
 -- texts only wait in `_unindexed`: a trigger that wrote to the index would make it begin a new segment
 -- for every row (measured: 42 µs a row, against 20), so database.py indexes them before each commit.
+-- Another program's INSERT OR REPLACE fires no trigger for the row that it takes away, unless that
+-- program has set PRAGMA recursive_triggers: the words of that row stay in the index until
+-- INSERT INTO messages_fts (messages_fts) VALUES ('rebuild'). chatbot itself never replaces a row.
 CREATE VIRTUAL TABLE IF NOT EXISTS messages_fts USING fts5 (
     content, content="messages", content_rowid="id", tokenize='unicode61 remove_diacritics 2'
 );

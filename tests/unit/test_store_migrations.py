@@ -14,6 +14,7 @@ import pytest
 from chatbot.errors import StoreUnavailable
 from chatbot.store import migrations
 from chatbot.store.database import Database
+from chatbot.store.recovery import recover
 
 FIRST = (Path(__file__).parents[1] / "captures" / "chatbot_1.sql").read_text(encoding="utf-8")
 SPAWN = get_context("spawn")
@@ -151,6 +152,93 @@ def test_instances_that_migrate_one_database_at_once_all_open_it(tmp_path: Path)
         with closing(sqlite3.connect(tmp_path / f"{number}.db")) as connection:
             assert connection.execute("SELECT count(*) FROM messages").fetchall() == [(6,)]
             assert connection.execute("SELECT count(*) FROM prices").fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DROP TABLE cache",
+        "ALTER TABLE messages ADD COLUMN active INTEGER NOT NULL DEFAULT 1",
+        "CREATE VIRTUAL TABLE messages_fts USING fts5 (content)",
+        "CREATE VIRTUAL TABLE messages_fts USING fts5 (content, content=[messages]);"
+        "CREATE TRIGGER [messages_ai] AFTER INSERT ON [messages] BEGIN"
+        " INSERT INTO [messages_fts] (rowid, [content]) VALUES (new.rowid, new.[content]); END;"
+        'CREATE TRIGGER "messages""au" AFTER UPDATE ON [messages] BEGIN'
+        " INSERT INTO [messages_fts] (rowid, [content]) VALUES (new.rowid, new.[content]); END;",
+    ],
+    ids=["no cache", "active", "fts", "fts with triggers"],
+)
+def test_what_others_have_done_to_it_is_no_obstacle(path: str, change: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(change)
+    with closing(Database.open(path)) as database:
+        assert database.one("SELECT count(*), min(active) FROM messages") == (6, 1)
+        assert database.one("SELECT count(*) FROM messages_fts ('lighthouses')") == (2,)
+        assert database.begin()
+        database.write("UPDATE messages SET content = 'changed' WHERE id = 1")
+        assert database.commit()
+        rows = list(database.rows("SELECT rowid FROM messages_fts ('lighthouses OR changed')"))
+        assert rows == [(1,), (3,)]
+        check = "INSERT INTO messages_fts (messages_fts, rank) VALUES ('integrity-check', 1)"
+        database.write(check)
+        assert database.one("SELECT count(*) FROM cache") == (0,)
+
+
+def test_an_answer_that_somebody_has_taken_out_stays_out(path: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("ALTER TABLE messages ADD COLUMN active INTEGER NOT NULL DEFAULT 1")
+        connection.execute("UPDATE messages SET active = 0 WHERE id = 2")
+    with closing(Database.open(path)) as database:
+        assert list(database.rows("SELECT id FROM messages WHERE NOT active")) == [(2,)]
+
+
+def test_a_migration_that_cannot_be_done_names_the_recovery_which_can(path: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE VIEW messages_fts AS SELECT 1 AS a")
+    before = everything(path)
+    with pytest.raises(StoreUnavailable) as caught:
+        Database.open(path)
+    line = str(caught.value)
+    assert line.startswith(f"cannot bring {path} up to date: ")
+    assert f"; `chatbot sessions recover --db {path}` puts it aside and saves what" in line
+    assert line.isprintable()
+    assert everything(path) == before
+    assert recover(path).messages == 6
+
+
+def test_an_error_of_the_disk_in_a_migration_is_told_as_one(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr(migrations, "migrate", fail)
+    with pytest.raises(StoreUnavailable, match="the disk is full; make room"):
+        Database.open(path)
+
+
+def with_traces(path: str) -> None:
+    """Replace a text by a shorter one, with an SQLite that overwrites nothing unasked."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA secure_delete = OFF").fetchall()
+        connection.execute("UPDATE messages SET content = 'secret-' || hex(zeroblob(50000))")
+        connection.execute("UPDATE messages SET content = 'short'")
+    assert b"secret-" in Path(path).read_bytes()
+
+
+def test_what_was_replaced_under_the_first_version_leaves_no_trace(path: str) -> None:
+    with_traces(path)
+    Database.open(path).close()
+    assert b"secret-" not in Path(path).read_bytes()
+
+
+def test_a_large_database_is_not_written_anew(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_traces(path)
+    monkeypatch.setattr(migrations, "_VACUUMED_BYTES", 4096)
+    Database.open(path).close()
+    assert b"secret-" in Path(path).read_bytes()
 
 
 # --- cut short -----------------------------------------------------------------------------------

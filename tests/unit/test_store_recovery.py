@@ -1,5 +1,6 @@
 """A damaged database is put aside, byte for byte, and all that can be read from it is read."""
 
+import errno
 import os
 import sqlite3
 import sys
@@ -40,7 +41,7 @@ from chatbot.messages import (
     Undone,
 )
 from chatbot.settings import StoreSettings
-from chatbot.store import recovery
+from chatbot.store import recovery, workshop
 from chatbot.store.database import Database
 from chatbot.store.recovery import Recovery, recover, serve
 from chatbot.tracing import Recorder
@@ -261,6 +262,87 @@ def test_without_a_description_of_its_tables_the_first_version_is_read_too(
     assert (found.sessions, found.messages) == (2, 1006)
 
 
+@pytest.mark.parametrize("left", ["missing", "empty"])
+def test_a_database_of_which_only_the_log_is_left_is_made_from_it(path: str, left: str) -> None:
+    run(crash_filling, path)
+    log = Path(f"{path}-wal").read_bytes()
+    os.unlink(path)
+    if left == "empty":
+        Path(path).touch()
+    with pytest.raises(StoreUnavailable, match=r"`chatbot sessions recover --db .*` makes a new"):
+        Database.open(path)
+    assert recover(path) == Recovery(f"{path}.damaged-1", SESSIONS, ROWS)
+    assert contents(path) == {number: content(number) for number in range(ROWS)}
+    assert Path(f"{path}.damaged-1-wal").read_bytes() == log
+    assert Path(f"{path}.damaged-1").read_bytes() == b""
+
+
+@pytest.mark.parametrize("left", ["there", "missing"])
+def test_a_log_without_its_header_is_read_all_the_same(path: str, left: str) -> None:
+    run(crash_filling, path)
+    log = bytearray(Path(f"{path}-wal").read_bytes())
+    log[:32] = b"\xaa" * 32
+    Path(f"{path}-wal").write_bytes(log)
+    if left == "missing":
+        os.unlink(path)
+    assert recover(path) == Recovery(f"{path}.damaged-1", SESSIONS, ROWS)
+    assert contents(path) == {number: content(number) for number in range(ROWS)}
+    assert Path(f"{path}.damaged-1-wal").read_bytes() == log
+
+
+def test_a_log_from_which_nothing_can_be_read_leaves_everything_as_it_was(path: str) -> None:
+    Path(f"{path}-wal").write_bytes(b"somebody's " * 1000)
+    before = all_files(path)
+    refused(path, "is not a chatbot database; it was left untouched")
+    assert all_files(path) == before
+
+
+def test_what_the_disk_cannot_read_becomes_zeros_and_the_rest_is_copied(tmp_path: Path) -> None:
+    data = Random(1).randbytes(5 * 1024 * 1024 + 100)
+    bad = {3, 700, 1280}  # blocks; the last one is the file's end
+    (tmp_path / "original").write_bytes(data)
+
+    class Disk:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+        def read(self, count: int) -> bytes:
+            first = self._file.tell() // PAGE
+            last = (min(self._file.tell() + count, len(data)) - 1) // PAGE
+            if bad & set(range(first, last + 1)):
+                raise OSError(errno.EIO, "Input/output error")
+            return bytes(self._file.read(count))
+
+    with open(tmp_path / "original", "rb") as file:
+        workshop.copy(Disk(file), str(tmp_path / "copy"), lambda: None)  # type: ignore[arg-type] # no IO
+    expected = bytearray(data)
+    for block in bad:
+        part = expected[block * PAGE : (block + 1) * PAGE]
+        expected[block * PAGE : (block + 1) * PAGE] = bytes(len(part))
+    assert (tmp_path / "copy").read_bytes() == expected
+
+
+def test_another_error_of_the_disk_ends_the_recovery(path: str) -> None:
+    class Disk:
+        def fileno(self) -> int:
+            return number
+
+        def tell(self) -> int:
+            return 0
+
+        def read(self, count: int) -> bytes:
+            raise OSError(errno.ENXIO, "No such device")
+
+    Path(path).write_bytes(b"x")
+    with open(path, "rb") as file:
+        number = file.fileno()
+        with pytest.raises(OSError, match="No such device"):
+            workshop.copy(Disk(), f"{path}.copy", lambda: None)  # type: ignore[arg-type] # no IO
+
+
 # --- the files -----------------------------------------------------------------------------------
 
 
@@ -314,6 +396,109 @@ def test_what_is_not_there_or_a_link_or_a_directory_is_refused(path: str, tmp_pa
     refused(path, "-wal is a symbolic link")
 
 
+def test_a_newer_version_is_refused_with_the_line_of_the_opening(path: str) -> None:
+    fill(path, 1)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 3")
+    before = all_files(path)
+    with pytest.raises(StoreUnavailable) as caught:
+        Database.open(path)
+    assert "was written by a newer chatbot" in str(caught.value)
+    refused(path, str(caught.value))
+    assert all_files(path) == before
+
+
+@pytest.mark.parametrize("name", [".recovering", ".recovery", ".recovery-lock"])
+def test_what_no_recovery_has_made_is_in_the_way_and_stays(path: str, name: str) -> None:
+    fill(path, 1)
+    Path(path + name).write_bytes(b"precious")
+    before = all_files(path)
+    refused(path, f"{path}{name} is in the way, and no recovery has made it; move it elsewhere")
+    assert all_files(path) == before
+    Database.open(path).close()
+    assert all_files(path) == before
+
+
+def test_a_directory_that_no_recovery_has_made_is_in_the_way_and_stays(path: str) -> None:
+    fill(path, 1)
+    before = all_files(path)
+    directory = Path(f"{path}.recovery")
+    directory.mkdir()
+    (directory / "my-backup.sql").write_bytes(b"precious")
+    refused(path, f"{directory} is in the way, and no recovery has made it; move it elsewhere")
+    assert (directory / "my-backup.sql").read_bytes() == b"precious"
+    (directory / "my-backup.sql").unlink()
+    directory.rmdir()
+    assert all_files(path) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_while_one_recovery_is_under_way_another_is_refused(path: str) -> None:
+    fill(path, 1)
+    begun, over = SPAWN.Event(), SPAWN.Event()
+    process = SPAWN.Process(target=recover_slowly, args=(path, begun, over))
+    process.start()
+    try:
+        assert begun.wait(DEADLINE_S)  # it stands between its two renames: X is missing
+        refused(path, f"{path} is being recovered by another program; wait until it has ended")
+        with pytest.raises(StoreUnavailable, match=r"the recovery of .* was cut short"):
+            Database.open(path)
+    finally:
+        over.set()
+        process.join(DEADLINE_S)
+    assert process.exitcode == 0
+    assert all_files(path).keys() == {"chatbot.db", "chatbot.db.damaged-1"}
+    assert recover(path).copy == f"{path}.damaged-2"
+
+
+def recover_slowly(path: str, begun: Any, over: Any) -> None:
+    rename = os.rename
+
+    def rename_late(before: str, after: str) -> None:
+        if after == path:
+            begun.set()
+            assert over.wait(DEADLINE_S)
+        rename(before, after)
+
+    os.rename = rename_late  # type: ignore[assignment] # this process ends here
+    recover(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes nothing that is open")
+def test_a_recovery_that_comes_as_another_one_ends_is_refused(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(path, 1)
+    lock = host.lock_range
+
+    def end_and_lock(file: Any, start: int, length: int) -> bool:
+        Path(f"{path}.recovery-lock").unlink(missing_ok=True)  # as the other one does at its end
+        return lock(file, start, length)
+
+    monkeypatch.setattr(host, "lock_range", end_and_lock)
+    refused(path, f"{path} is being recovered by another program; wait until it has ended")
+    assert all_files(path).keys() == {"chatbot.db"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows renames nothing that is open")
+def test_a_file_that_is_replaced_before_it_is_locked_stays_where_it_is(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(path, 1)
+    lock = host.lock_range
+
+    def replace_and_lock(file: Any, start: int, length: int) -> bool:
+        if file.name == path:
+            os.rename(path, f"{path}.before")
+            fill(path, 2)
+        return lock(file, start, length)
+
+    monkeypatch.setattr(host, "lock_range", replace_and_lock)
+    refused(path, f"{path} has just been replaced by another program")
+    assert all_files(path).keys() == {"chatbot.db", "chatbot.db.before"}
+    assert len(contents(path)) == 2
+
+
 @contextmanager
 def opened_elsewhere(path: str) -> Iterator[None]:
     """Have another process hold the database open meanwhile."""
@@ -353,7 +538,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
     def no_room(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(recovery, "_copy", no_room)
+    monkeypatch.setattr(workshop, "copy", no_room)
     refused(path, "the disk is full; make room")
     assert all_files(path) == before
 
@@ -404,7 +589,7 @@ def recover_and_die(path: str, at: int) -> None:
         (os, "rename"),
         (os, "replace"),
         (os, "mkdir"),
-        (recovery, "_copy"),
+        (workshop, "copy"),
         (recovery, "salvage"),
         (host, "sync_directory"),
     ):
@@ -437,7 +622,7 @@ def test_killed_anywhere_the_original_is_whole_and_the_next_one_finishes(tmp_pat
         for ending, data in original.items():
             assert Path(f"{path}.damaged-1{ending}").read_bytes() == data
         assert len(contents(path)) == ROWS
-        assert set(all_files(path)) == {
+        assert set(all_files(path)) - {"chatbot.db.recovery-lock"} == {
             "chatbot.db",
             "chatbot.db.damaged-1",
             "chatbot.db.damaged-1-wal",
@@ -446,6 +631,30 @@ def test_killed_anywhere_the_original_is_whole_and_the_next_one_finishes(tmp_pat
             break
         step += 1
     assert step >= 9
+
+
+def test_what_a_killed_recovery_left_goes_when_the_database_opens(path: str) -> None:
+    fill(path, 1)
+    assert run(die_before_the_renames, path) != 0
+    assert os.path.exists(f"{path}.recovering")
+    Database.open(path).close()
+    assert not os.path.exists(f"{path}.recovering")  # what is deleted now must not come back
+    os.unlink(path)
+    refused(path, f"there is no database {path}: nothing to recover")
+
+
+def die_before_the_renames(path: str) -> None:
+    os.rename = lambda *names: os._exit(9)  # this process ends here
+    recover(path)
+
+
+def test_what_a_killed_recovery_left_is_made_anew_by_the_next_one(path: str) -> None:
+    fill(path, 1)
+    assert run(die_before_the_renames, path) != 0
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE messages SET content = 'changed since'")
+    assert recover(path).messages == 1
+    assert contents(path) == {0: "changed since"}
 
 
 # --- the room ------------------------------------------------------------------------------------

@@ -307,6 +307,21 @@ def test_the_index_is_right_after_any_history(tmp_path: Path, history: list[Any]
         assert database.one("SELECT count(*) FROM _unindexed") == (0,)
 
 
+def test_what_is_added_and_deleted_before_a_commit_was_never_in_the_index(
+    database: Database,
+) -> None:
+    database.write(UPSERT, session="s", content="alpha", request_id="kept")
+    assert database.begin()
+    database.write(UPSERT, session="s", content="alpha beta", request_id="gone")
+    database.write("DELETE FROM messages WHERE request_id = 'gone'")
+    assert database.commit()
+    database.write("INSERT INTO messages_fts (messages_fts, rank) VALUES ('integrity-check', 1)")
+    assert list(database.rows("SELECT rowid FROM messages_fts ('alpha')")) == [(1,)]
+    # The index counts its rows: what is taken out of it without having been in it is missing there.
+    (counted,) = database.one("SELECT block FROM messages_fts_data WHERE id = 1") or (None,)
+    assert counted == bytes([1, 1])  # one row, of one word
+
+
 def test_what_another_program_adds_is_indexed_with_the_next_commit(
     database: Database, path: str
 ) -> None:
