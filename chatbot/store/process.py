@@ -19,6 +19,7 @@ accepted and nobody can answer any more.
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from typing import assert_never
 
 from chatbot import actor
@@ -57,6 +58,7 @@ from chatbot.store.deletion import Deletion
 from chatbot.store.faults import damaged
 from chatbot.store.patience import Patience
 from chatbot.store.replies import Replies
+from chatbot.store.scrub import Scrub
 from chatbot.store.turns import Turns, Write
 from chatbot.tracing import Recorder
 
@@ -94,7 +96,7 @@ def main(
         recorder.log("info", "opened", path=path, sqlite=sqlite3.sqlite_version)
         outbox.send(Ready(os.getpid()))
         store = _Store(settings, database, outbox, recorder)
-        for batch in actor.batches(inbox, outbox, recorder):
+        for batch in _batches(inbox, outbox, recorder, store):
             if damage:
                 raise damaged(settings.path)
             stop = store.handle(batch)
@@ -117,6 +119,18 @@ def main(
     return ExitCode.OK
 
 
+def _batches(
+    inbox: Inbox[StoreInbox], outbox: Outbox, recorder: Recorder, store: "_Store"
+) -> Iterator[list[StoreInbox]]:
+    """Yield what has come; while nothing comes, the traces of an earlier deletion are removed."""
+    for batch in actor.batches(inbox, outbox, recorder):
+        yield batch
+        while store.scrub.step(is_idle=not batch):
+            recorder.flush()
+            if more := inbox.take(0):
+                yield more
+
+
 class _Store:
     """The room at work: its database, its cache, and where its replies and records go."""
 
@@ -130,7 +144,8 @@ class _Store:
         self._recorder = recorder
         self._patience = Patience(database, outbox, LOCKED_FOR_S)
         self._turns = Turns(database, table, memory, recorder)
-        deletion = Deletion(database, table, memory, self._patience)
+        self.scrub = Scrub(database, self._patience)
+        deletion = Deletion(database, table, memory, self._patience, self.scrub)
         self._replies = Replies(database, table, self._turns, deletion, self._patience)
 
     def handle(self, batch: list[StoreInbox]) -> Stop | None:
