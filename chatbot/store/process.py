@@ -88,16 +88,18 @@ def main(
         beat=lambda: outbox.send(Beat()),
         tell=lambda line: outbox.send(Notice(line)),
     )
-    damage: list[str] = []
-    checker = Checker(settings.path, lambda line: damage.append(line) if line else None)
+    found: list[str | None] = []  # by the check: damage, or None
+    checker = Checker(settings.path, found.append)
     try:
         if database.was_left_open:
             checker.start()
+        else:
+            found.append(None)
         recorder.log("info", "opened", path=path, sqlite=sqlite3.sqlite_version)
         outbox.send(Ready(os.getpid()))
         store = _Store(settings, database, outbox, recorder)
-        for batch in _batches(inbox, outbox, recorder, store):
-            if damage:
+        for batch in _batches(inbox, outbox, recorder, store.scrub, found):
+            if any(found):
                 raise damaged(settings.path)
             stop = store.handle(batch)
             if stop is not None:
@@ -120,15 +122,18 @@ def main(
 
 
 def _batches(
-    inbox: Inbox[StoreInbox], outbox: Outbox, recorder: Recorder, store: "_Store"
+    inbox: Inbox[StoreInbox],
+    outbox: Outbox,
+    recorder: Recorder,
+    scrub: Scrub,
+    found: list[str | None],
 ) -> Iterator[list[StoreInbox]]:
-    """Yield what has come; while nothing comes, the traces of an earlier deletion are removed."""
+    """Yield what has come; between it, once the check has ended, remove the traces of deletions."""
     for batch in actor.batches(inbox, outbox, recorder):
         yield batch
-        while store.scrub.step(is_idle=not batch):
+        while found and scrub.step(is_idle=not batch):
             recorder.flush()
-            if more := inbox.take(0):
-                yield more
+            yield inbox.take(0)
 
 
 class _Store:

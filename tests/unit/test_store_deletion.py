@@ -265,7 +265,10 @@ def test_what_another_instance_deleted_meanwhile_stays_marked(place: Place) -> N
         assert place.database.one("SELECT 1 FROM sqlite_master WHERE name = '_to_scrub'") is None
 
 
-def test_a_merge_that_was_under_way_is_ended_and_then_all_is_merged(place: Place) -> None:
+def test_a_merge_that_was_under_way_is_ended_and_then_all_is_merged(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrub, "PAGES_PER_STEP", 1)
     place.database.write(
         "INSERT INTO messages_fts (messages_fts, rank) VALUES ('automerge', 0)"
     )
