@@ -126,7 +126,9 @@ class CacheTable:
 
     def stats(self, now: float, between: Callable[[], None]) -> CacheStats:
         """Count what is in the table, and what it was good for; `between` is called between steps."""
-        row = self._database.one("SELECT count(*), total(size), min(CAST(created_at AS REAL)) FROM cache")
+        row = self._database.one(
+            "SELECT count(*), total(size), min(CAST(created_at AS REAL)) FROM cache"
+        )
         entries, size, oldest_at = row or (0, 0, None)
         hits, misses = self._count_uses(between)
         return CacheStats(

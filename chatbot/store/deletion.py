@@ -4,9 +4,10 @@ All of it goes in small steps with a beat between them; after it, what was delet
 database's files: `scrub.py` removes the traces. `replies.py` calls it, and replies after it.
 """
 
+import glob
 from collections import deque
 
-from chatbot.store import cache
+from chatbot.store import cache, text
 from chatbot.store.cached import CacheTable
 from chatbot.store.database import Database
 from chatbot.store.patience import Patience
@@ -56,6 +57,7 @@ class Deletion:
             self._table.forget()
             self._patience.beat()
         self._scrub.finish()
+        self._tell_of_copies()
 
     def clear_cache(self) -> None:
         """Delete all cached answers, from both levels."""
@@ -67,6 +69,15 @@ class Deletion:
             self._patience.beat()
         self._memory.clear()
         self._scrub.finish()
+
+    def _tell_of_copies(self) -> None:
+        """Name the databases that a recovery has put aside: they still have what is deleted here."""
+        if copies := sorted(glob.glob(f"{glob.escape(self._database.path)}.damaged-*")):
+            names = ", ".join(text.shown(copy) for copy in copies)
+            self._patience.tell(
+                f"what was deleted may still be in {names}, which a recovery has put aside; delete it"
+                " yourself once you do not need it any more"
+            )
 
     def _delete_oldest_messages(self, session_id: str) -> list[str | None]:
         """Delete the first messages of a session, and the answers cached for them; return their keys."""

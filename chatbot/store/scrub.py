@@ -150,7 +150,9 @@ class Scrub:
         return row is not None and row[0] == 0
 
     def _has_marks(self) -> bool:
-        return self._database.one("SELECT 1 FROM sqlite_master WHERE name = '_to_scrub'") is not None
+        return (
+            self._database.one("SELECT 1 FROM sqlite_master WHERE name = '_to_scrub'") is not None
+        )
 
     def _marks(self) -> dict[int, str]:
         if not self._has_marks():

@@ -245,6 +245,16 @@ def test_a_deletion_whose_scrub_is_locked_out_has_still_been_done(
     assert b"firstword" not in place.bytes()
 
 
+def test_a_database_that_a_recovery_has_put_aside_is_named(place: Place) -> None:
+    place.converse([("s1", "one"), ("s2", "two")])
+    place.deletion.delete_sessions(["s1"])
+    assert not any(isinstance(message, Notice) for message in place.said.messages)
+    Path(f"{place.path}.damaged-1").touch()
+    place.deletion.delete_sessions(["s2"])
+    (notice,) = (message for message in place.said.messages if isinstance(message, Notice))
+    assert f"may still be in {place.path}.damaged-1, which a recovery" in notice.text
+
+
 def test_what_another_instance_deleted_meanwhile_stays_marked(place: Place) -> None:
     place.converse([("s1", "firstword")] * 40 + [("s2", "kept")])
     other = Place(place.path)
@@ -269,9 +279,7 @@ def test_a_merge_that_was_under_way_is_ended_and_then_all_is_merged(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scrub, "PAGES_PER_STEP", 1)
-    place.database.write(
-        "INSERT INTO messages_fts (messages_fts, rank) VALUES ('automerge', 0)"
-    )
+    place.database.write("INSERT INTO messages_fts (messages_fts, rank) VALUES ('automerge', 0)")
     random = Random(5)
     words = words_of(random, 3000)
     for part in range(3):
@@ -294,7 +302,11 @@ def test_a_merge_that_was_under_way_is_ended_and_then_all_is_merged(
 def test_after_a_deletion_the_cache_knows_that_it_has_room_again(place: Place) -> None:
     place.table = CacheTable(place.database, StoreSettings(place.path, cache_bytes=2000))
     place.deletion = Deletion(
-        place.database, place.table, place.memory, Patience(place.database, place.said, 5.0), place.scrub  # type: ignore[arg-type] # an outbox
+        place.database,
+        place.table,
+        place.memory,
+        Patience(place.database, place.said, 5.0),
+        place.scrub,  # type: ignore[arg-type] # an outbox
     )
     question = queries.Question("s1", "sim", "m", "k", None)
 

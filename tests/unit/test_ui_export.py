@@ -103,15 +103,17 @@ def test_html_and_headings_of_a_message_do_not_reach_beyond_it(text: str, safe: 
 
 
 def headings(document: str) -> list[str]:
-    """Return the headings of the first two levels, as a reader of Markdown sees them."""
+    """Return the headings of the first two levels that stand in no list or quotation."""
     return [
         token.content
         for before, token in pairwise(MarkdownIt().parse(document))
-        if before.type == "heading_open" and before.tag in ("h1", "h2")
+        if before.type == "heading_open" and before.tag in ("h1", "h2") and not before.level
     ]
 
 
-@pytest.mark.parametrize("forged", ["## You", " ## You", "You\n---", "You\n-", "## You ##", "\r## You"])
+@pytest.mark.parametrize(
+    "forged", ["## You", " ## You", "You\n---", "You\n-", "## You ##", "\r## You"]
+)
 def test_a_message_cannot_look_like_two(forged: str) -> None:
     text = msgspec.structs.replace(QUESTION, content=f"hello\n\n{forged}\n\nnot said by me")
     assert headings(markdown((text, False))) == [r"Of \*stars\*", "System prompt", "You"]
@@ -135,7 +137,11 @@ def test_a_time_says_how_far_from_utc_it_is() -> None:
     assert "- started: (no such time)\n" in markdown(session=never)
 
 
-@given(st.lists(st.sampled_from(["```", "~~~", "````", "``` x", "~~~~", " ```", "code", "", "<b>", "---"])))
+@given(
+    st.lists(
+        st.sampled_from(["```", "~~~", "````", "``` x", "~~~~", " ```", "code", "", "<b>", "---"])
+    )
+)
 def test_closing_a_fence_twice_changes_nothing(lines: list[str]) -> None:
     once = contained("\n".join(lines))
     assert contained(once) == once
