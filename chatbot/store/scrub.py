@@ -24,7 +24,6 @@ LOG_WITHIN_S = 3.0  # how long a deletion waits for those who read
 
 Place = Literal["index", "log"]
 
-_ROUNDS = 3  # one ends a merge under way, one merges all; another instance may add a segment
 _CREATE = "CREATE TABLE IF NOT EXISTS _to_scrub (id INTEGER PRIMARY KEY, place TEXT NOT NULL)"
 
 
@@ -121,9 +120,7 @@ class Scrub:
         A negative number moves them all to one level and begins to merge it, a positive one goes on:
         https://www.sqlite.org/fts5.html#the_merge_command
         """
-        for _ in range(_ROUNDS):
-            if not self._merge(-PAGES_PER_STEP, insist):
-                return
+        if self._merge(-PAGES_PER_STEP, insist):
             yield
             while self._merge(PAGES_PER_STEP, insist):
                 yield

@@ -275,39 +275,35 @@ def test_what_another_instance_deleted_meanwhile_stays_marked(place: Place) -> N
         assert place.database.one("SELECT 1 FROM sqlite_master WHERE name = '_to_scrub'") is None
 
 
-def test_a_merge_that_was_under_way_is_ended_and_then_all_is_merged(
+def test_a_merge_that_was_cut_off_goes_on_although_more_was_said_meanwhile(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scrub, "PAGES_PER_STEP", 1)
-    place.database.write("INSERT INTO messages_fts (messages_fts, rank) VALUES ('automerge', 0)")
+    monkeypatch.setattr(scrub, "PAGES_PER_STEP", 2)
     random = Random(5)
-    words = words_of(random, 3000)
-    for part in range(3):
-        place.database.begin()
-        for number, word in enumerate(words[part * 1000 : part * 1000 + 1000]):
-            ask = Ask(f"{part}-{number}", f"s{number % 2}", word, Target("sim", "m"))
-            queries.begin_session(place.database, ask, 1.0)
-            queries.accept(place.database, ask, "", 1.0)
-        place.database.commit()
-        if part == 1:
-            place.database.write(
-                "INSERT INTO messages_fts (messages_fts, rank) VALUES ('merge', -1)"
-            )
-    place.deletion.delete_sessions(["s0"])
-    after = place.bytes()
-    assert [word for word in words[::2] if word.encode() in after] == []
-    assert all(word.encode() in after for word in words[1::2])
+    gone, kept, later = words_of(random, 400), words_of(random, 400), words_of(random, 50)
+    place.converse([*(("s1", word) for word in gone), *(("s2", word) for word in kept)])
+    with monkeypatch.context() as broken:
+        broken.setattr(Scrub, "finish", wanted)
+        place.deletion.delete_sessions(["s1"])
+    for _ in range(3):
+        assert place.scrub.step(is_idle=True)
+    place.database.close()
+    again = Place(place.path)
+    with closing(again.database):
+        again.database.begin()
+        for word in later:
+            queries.accept(again.database, Ask(word, "s2", word, Target("sim", "m")), "", 1.0)
+        again.database.commit()
+        while again.scrub.step(is_idle=True):
+            pass
+        after = again.bytes()
+        assert [word for word in gone if word.encode() in after] == []
+        assert all(word.encode() in after for word in (*kept, *later))
 
 
 def test_after_a_deletion_the_cache_knows_that_it_has_room_again(place: Place) -> None:
     place.table = CacheTable(place.database, StoreSettings(place.path, cache_bytes=2000))
-    place.deletion = Deletion(
-        place.database,
-        place.table,
-        place.memory,
-        Patience(place.database, place.said, 5.0),
-        place.scrub,  # type: ignore[arg-type] # an outbox
-    )
+    place.deletion._table = place.table
     question = queries.Question("s1", "sim", "m", "k", None)
 
     def put(key: str, at: float) -> None:

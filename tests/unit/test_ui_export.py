@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from chatbot.messages import Session, StoredMessage
-from chatbot.ui.export import default_name, document, contained, format_of, read_json
+from chatbot.ui.export import contained, default_name, document, format_of, read_json
 
 SESSION = Session(
     "session_1_aa", "Of *stars*", 0.0, "sim", "sim-1", "be `brief`", {"seed": 1}, 2, 60.0
