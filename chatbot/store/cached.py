@@ -89,33 +89,36 @@ class CacheTable:
         size = self._size or 0
         if size <= self._limit_bytes and now - self._oldest_at <= self._age_s:
             return
-        surplus: list[str] = []
-        for key, created_at, row_size in self._database.rows(
-            "SELECT key, created_at, size FROM cache ORDER BY created_at, size LIMIT :rows",
-            rows=TRIMMED_ROWS + 1,
+        surplus: list[int] = []
+        # Numbers even where another program has written something else.
+        for row_id, created_at, row_size in list(
+            self._database.rows(
+                "SELECT rowid, CAST(created_at AS REAL), CAST(size AS INTEGER)"
+                " FROM cache ORDER BY created_at, size LIMIT :rows",
+                rows=TRIMMED_ROWS + 1,
+            )
         ):
             self._oldest_at = created_at
             is_wanted = size <= self._limit_bytes and now - created_at <= self._age_s
             if is_wanted or len(surplus) == TRIMMED_ROWS:
                 break
-            surplus.append(key)
+            surplus.append(row_id)
             size -= row_size
-        for key in surplus:
-            self._database.write("DELETE FROM cache WHERE key = :key", key=key)
+        for row_id in surplus:
+            self._database.write("DELETE FROM cache WHERE rowid = :row_id", row_id=row_id)
         self._size = size
 
     def delete_oldest(self, rows: int) -> int:
         """Delete so many entries, the oldest first; return how many there were."""
-        keys = [
-            key
-            for (key,) in self._database.rows(
-                "SELECT key FROM cache ORDER BY created_at, size LIMIT :rows", rows=rows
+        found = list(
+            self._database.rows(
+                "SELECT rowid FROM cache ORDER BY created_at, size LIMIT :rows", rows=rows
             )
-        ]
-        for key in keys:
-            self._database.write("DELETE FROM cache WHERE key = :key", key=key)
+        )
+        for (row_id,) in found:
+            self._database.write("DELETE FROM cache WHERE rowid = :row_id", row_id=row_id)
         self.forget()
-        return len(keys)
+        return len(found)
 
     def forget(self) -> None:
         """Hear that entries were deleted: the total must be read again."""
@@ -123,7 +126,9 @@ class CacheTable:
 
     def stats(self, now: float, between: Callable[[], None]) -> CacheStats:
         """Count what is in the table, and what it was good for; `between` is called between steps."""
-        row = self._database.one("SELECT count(*), total(size), min(created_at) FROM cache")
+        row = self._database.one(
+            "SELECT count(*), total(size), min(CAST(created_at AS REAL)) FROM cache"
+        )
         entries, size, oldest_at = row or (0, 0, None)
         hits, misses = self._count_uses(between)
         return CacheStats(
@@ -163,8 +168,8 @@ class CacheTable:
 
     def _read_total(self, now: float) -> None:
         """Read the total off the index `cache_by_age`, which covers it: 25 ms for 250,000 entries."""
-        row = self._database.one("SELECT coalesce(sum(size), 0), min(created_at) FROM cache")
+        row = self._database.one("SELECT total(size), CAST(min(created_at) AS REAL) FROM cache")
         size, oldest_at = row or (0, None)
-        self._size = size
+        self._size = int(size)
         self._oldest_at = now if oldest_at is None else oldest_at
         self._read_at = now

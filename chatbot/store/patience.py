@@ -15,6 +15,8 @@ from chatbot.store import text
 from chatbot.store.database import Database
 from chatbot.store.faults import locked
 
+Insist = Callable[[Callable[[], bool]], None]
+
 
 class Patience:
     """A database that is shared with others, and the way to the person who waits for it."""
@@ -41,18 +43,26 @@ class Patience:
             self.beat()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Write in one transaction, which is undone when something fails."""
-        self.insist(self._database.begin)
+    def transaction(self, insist: Insist | None = None) -> Iterator[None]:
+        """Write in one transaction, which is undone when something fails.
+
+        `insist` takes the place of our own, for who would rather not wait.
+        """
+        insist = insist or self.insist
+        insist(self._database.begin)
         try:
             yield
-            self.insist(self._database.commit)
+            insist(self._database.commit)
         except BaseException:
             # Where SQLite has undone it by itself there is nothing to undo; where it could not be
             # undone, the next BEGIN fails and says so.
             with suppress(StoreUnavailable):
                 self._database.write("ROLLBACK")
             raise
+
+    def tell(self, line: str) -> None:
+        """Tell the person something besides the reply."""
+        self._outbox.send(Notice(line))
 
     def beat(self) -> None:
         """Tell the supervisor, between two steps of something long, that it goes on."""

@@ -19,6 +19,7 @@ accepted and nobody can answer any more.
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from typing import assert_never
 
 from chatbot import actor
@@ -57,6 +58,7 @@ from chatbot.store.deletion import Deletion
 from chatbot.store.faults import damaged
 from chatbot.store.patience import Patience
 from chatbot.store.replies import Replies
+from chatbot.store.scrub import Scrub
 from chatbot.store.turns import Turns, Write
 from chatbot.tracing import Recorder
 
@@ -86,16 +88,18 @@ def main(
         beat=lambda: outbox.send(Beat()),
         tell=lambda line: outbox.send(Notice(line)),
     )
-    damage: list[str] = []
-    checker = Checker(settings.path, lambda line: damage.append(line) if line else None)
+    found: list[str | None] = []  # by the check: damage, or None
+    checker = Checker(settings.path, found.append)
     try:
         if database.was_left_open:
             checker.start()
+        else:
+            found.append(None)
         recorder.log("info", "opened", path=path, sqlite=sqlite3.sqlite_version)
         outbox.send(Ready(os.getpid()))
         store = _Store(settings, database, outbox, recorder)
-        for batch in actor.batches(inbox, outbox, recorder):
-            if damage:
+        for batch in _batches(inbox, outbox, recorder, store.scrub, found):
+            if any(found):
                 raise damaged(settings.path)
             stop = store.handle(batch)
             if stop is not None:
@@ -117,6 +121,21 @@ def main(
     return ExitCode.OK
 
 
+def _batches(
+    inbox: Inbox[StoreInbox],
+    outbox: Outbox,
+    recorder: Recorder,
+    scrub: Scrub,
+    found: list[str | None],
+) -> Iterator[list[StoreInbox]]:
+    """Yield what has come; between it, once the check has ended, remove the traces of deletions."""
+    for batch in actor.batches(inbox, outbox, recorder):
+        yield batch
+        while found and scrub.step(is_idle=not batch):
+            recorder.flush()
+            yield inbox.take(0)
+
+
 class _Store:
     """The room at work: its database, its cache, and where its replies and records go."""
 
@@ -130,7 +149,8 @@ class _Store:
         self._recorder = recorder
         self._patience = Patience(database, outbox, LOCKED_FOR_S)
         self._turns = Turns(database, table, memory, recorder)
-        deletion = Deletion(database, table, memory, self._patience)
+        self.scrub = Scrub(database, self._patience)
+        deletion = Deletion(database, table, memory, self._patience, self.scrub)
         self._replies = Replies(database, table, self._turns, deletion, self._patience)
 
     def handle(self, batch: list[StoreInbox]) -> Stop | None:

@@ -19,6 +19,7 @@ import msgspec
 from chatbot.messages import Search, SearchHit
 from chatbot.store import snippet
 from chatbot.store.database import Database, Value
+from chatbot.store.rows import converted
 
 RANKED = 1000  # matches, the newest ones
 READ_FOR_S = 0.5  # 100,000 messages of 700 characters take 0.03 s
@@ -145,11 +146,11 @@ def _read_through(database: Database, query: _Query, limit: int) -> list[int]:
 def _hits(database: Database, ids: list[int], parts: tuple[str, ...]) -> Iterator[SearchHit]:
     for message_id in ids:
         row = database.one(
-            "SELECT m.session_id, s.title, m.role, m.timestamp, m.content"
+            "SELECT m.session_id, s.title, m.id, m.role, m.timestamp, m.content"
             " FROM messages AS m JOIN sessions AS s ON s.id = m.session_id WHERE m.id = :id",
             id=message_id,
         )
         if row is not None:
-            session_id, title, role, timestamp, content = row
-            line, matches = snippet.cut_out(str(content), parts)
-            yield SearchHit(session_id, title, message_id, role, timestamp, line, matches)
+            hit = converted(row, SearchHit)
+            line, matches = snippet.cut_out(hit.snippet, parts)
+            yield msgspec.structs.replace(hit, snippet=line, matches=matches)

@@ -5,8 +5,6 @@ with such turns has still been used. The session used last is the one with the n
 messages' own order: a clock may have been set back. `replies.py` is the caller.
 """
 
-from typing import Any
-
 import msgspec
 
 from chatbot.errors import StoreUnavailable
@@ -14,6 +12,7 @@ from chatbot.mailbox import MAX_MESSAGE_BYTES
 from chatbot.messages import Loaded, Options, Session, StoredMessage
 from chatbot.store import text
 from chatbot.store.database import Database
+from chatbot.store.rows import converted, reading
 
 LOADED_BYTES = 3 * 1024 * 1024  # of messages in one reply, well inside a frame
 TITLE_CHARACTERS = 200
@@ -51,8 +50,8 @@ def find(database: Database, name: str | None) -> str | None:
     Raises StoreUnavailable, naming them, when several fit.
     """
     if name is None:
-        row = database.one("SELECT session_id FROM messages ORDER BY id DESC LIMIT 1")
-        return row[0] if row else None
+        latest = used_last(database, 1)
+        return latest[0] if latest else None
     if not name:
         return None
     for exact in (name, f"session_{name}"):
@@ -67,6 +66,7 @@ def find(database: Database, name: str | None) -> str | None:
             name=name,
             limit=_NAMED + 1,
         )
+        if isinstance(session_id, str)
     ]
     if len(found) > 1:
         more = ", …" if len(found) > _NAMED else ""
@@ -88,8 +88,7 @@ def read(database: Database, session_id: str) -> Session | None:
         TypeError,
     ):  # changed by hand: without options it still can be read
         options = {}
-    session: Session = _converted(database, (*row[:6], options, *row[7:]), Session)
-    return session
+    return converted((*row[:6], options, *row[7:]), Session)
 
 
 def load(
@@ -103,18 +102,19 @@ def load(
     room = MAX_MESSAGE_BYTES - len(_encoder.encode(empty)) - _SPARE_BYTES
     at_most = min(at_most, room)
     order = "ORDER BY id DESC" if after is None else "AND id > :after ORDER BY id"
-    rows = database.rows(_MESSAGES + order, session_id=session.session_id, after=after)
     messages: list[StoredMessage] = []
     size = 0
     truncated = False
-    for row in rows:
-        message: StoredMessage = _converted(database, row, StoredMessage)
-        own_size = len(_encoder.encode(message))
-        size += own_size
-        if size > (at_most if messages else room):
-            truncated = True
-            break
-        messages.append(message)
+    query = _MESSAGES + order
+    with reading(database, query, session_id=session.session_id, after=after) as rows:
+        for row in rows:
+            message = converted(row, StoredMessage)
+            own_size = len(_encoder.encode(message))
+            size += own_size
+            if size > (at_most if messages else room):
+                truncated = True
+                break
+            messages.append(message)
     if truncated and not messages:
         raise StoreUnavailable(
             f"a message of {session.session_id} is too large to be shown "
@@ -132,12 +132,13 @@ def used_last(database: Database, limit: int) -> list[str]:
     session is asked for its newest message, which the index `messages_by_session` knows.
     """
     found: dict[str, None] = {}
-    for (session_id,) in database.rows(
-        "SELECT session_id FROM messages ORDER BY id DESC LIMIT :walked", walked=_WALKED
-    ):
-        found[session_id] = None
-        if len(found) == limit:
-            return list(found)
+    newest = "SELECT session_id FROM messages ORDER BY id DESC LIMIT :walked"
+    with reading(database, newest, walked=_WALKED) as rows:
+        for (session_id,) in rows:
+            if isinstance(session_id, str):
+                found[session_id] = None
+            if len(found) == limit:
+                return list(found)
     return [
         session_id
         for session_id, _ in database.rows(
@@ -147,13 +148,15 @@ def used_last(database: Database, limit: int) -> list[str]:
             """,
             limit=limit,
         )
+        if isinstance(session_id, str)
     ]
 
 
 def not_used_since(database: Database, since: float, keep_last: int) -> list[str]:
     """Return the ids of the sessions whose last message is older, except the `keep_last` used last.
 
-    The latest comes first. It asks every session: half a second for 100,000 of them.
+    The latest comes first; one whose time is not a number is never old. It asks every session: half
+    a second for 100,000 of them.
     """
     rows = database.rows(
         """
@@ -164,7 +167,11 @@ def not_used_since(database: Database, since: float, keep_last: int) -> list[str
         """,
         kept=max(0, keep_last),
     )
-    return [session_id for session_id, last_time in rows if last_time < since]
+    return [
+        session_id
+        for session_id, last_time in rows
+        if isinstance(session_id, str) and isinstance(last_time, float) and last_time < since
+    ]
 
 
 def page(database: Database, session_ids: list[str]) -> tuple[tuple[Session, ...], bool]:
@@ -198,13 +205,3 @@ def has_turn(database: Database, session_id: str, turn: str) -> bool:
         session_id=session_id,
     )
     return row is not None
-
-
-def _converted(database: Database, row: tuple[Any, ...], kind: Any) -> Any:
-    """Return a row as a struct. Raises StoreUnavailable for one that another program has changed."""
-    try:
-        return msgspec.convert(row, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise StoreUnavailable(
-            f"{text.shown(database.path)} holds a row that another program has changed: {error}"
-        ) from error

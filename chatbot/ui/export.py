@@ -20,6 +20,12 @@ JSON_VERSION = 1
 Format = Literal["md", "json"]
 
 _FENCE = re.compile(r"( {0,3})(`{3,}|~{3,})(.*)")
+_CONTAINER = r"(?: {0,3}(?:[-+*]|\d{1,9}[.)]|>)(?=\s))*"  # a list's item, a quotation
+_HEADING = re.compile(rf"^({_CONTAINER}[ \t]*)(#{{1,6}})(?=\s|$)")
+_UNDERLINE = re.compile(r"[ \t>]*(?:=+|-+)[ \t]*")
+_CODE_LINE = re.compile(r" {4}| {0,3}\t")
+# What is escaped, what is code, or a `<` that may begin a tag, a comment, a declaration; no address
+_TAG = re.compile(r"\\.|(`+)(?!`).*?(?<!`)\1(?!`)|<(?=[A-Za-z/!?])(?![A-Za-z][\w+.-]+:)")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,44 +56,63 @@ def read_json(text: str | bytes) -> tuple[Session, tuple[StoredMessage, ...]]:
     )
 
 
-def fence_safe(text: str) -> str:
-    """Return Markdown with a fence closed that it leaves open, as an answer does that broke off: it
-    would swallow all that follows.
+def contained(text: str) -> str:
+    """Return Markdown that ends where it ends, and has no heading like those of the document.
 
-    The rules are those of https://spec.commonmark.org/0.31.2/#fenced-code-blocks.
+    A fence that it leaves open, as an answer does that broke off, is closed. HTML is shown as it was
+    written: an open comment would swallow all that follows. Headings go two levels down. The rules are
+    those of https://spec.commonmark.org/0.31.2/.
     """
+    lines: list[str] = []
     indent = opened = ""
-    for line in text.replace("\r\n", "\n").split("\n"):
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         match = _FENCE.fullmatch(line)
-        if match is None:
-            continue
-        fence, rest = match[2], match[3]
-        if not opened:
-            if fence[0] == "~" or "`" not in rest:
-                indent, opened = match[1], fence
-        elif fence[0] == opened[0] and len(fence) >= len(opened) and not rest.strip():
-            opened = ""
-    return f"{text.rstrip()}\n{indent}{opened}" if opened else text.rstrip()
+        if opened:
+            lines.append(line)
+            if match is not None and _closes(match, opened):
+                opened = ""
+        elif match is not None and (match[2][0] == "~" or "`" not in match[3]):
+            lines.append(line)
+            indent, opened = match[1], match[2]
+        else:
+            if _UNDERLINE.fullmatch(line) and lines and lines[-1].strip():
+                lines.append("")  # then it is a rule, and what stands above it no heading
+            lines.append(_harmless(line))
+    safe = "\n".join(lines).rstrip()
+    return f"{safe}\n{indent}{opened}" if opened else safe
+
+
+def _closes(match: re.Match[str], opened: str) -> bool:
+    fence, rest = match[2], match[3]
+    return fence[0] == opened[0] and len(fence) >= len(opened) and not rest.strip()
+
+
+def _harmless(line: str) -> str:
+    """Return a line, which is not in a fence, without HTML and without a heading of ours."""
+    if _CODE_LINE.match(line):
+        return line
+    line = _HEADING.sub(lambda match: match[1] + "#" * min(6, len(match[2]) + 2), line)
+    return _TAG.sub(lambda match: "\\<" if match[0] == "<" else match[0], line)
 
 
 def _markdown(session: Session, messages: Iterable[tuple[StoredMessage, bool]]) -> Iterator[str]:
     yield f"# {_escaped(session.title) or 'A conversation'}\n\n"
     yield f"- session: {_code(session.session_id)}\n"
-    yield f"- started: {listing.moment(session.start_time)}\n"
+    yield f"- started: {listing.exact_moment(session.start_time)}\n"
     yield f"- model: {_code(session.model)} ({_escaped(session.backend)})\n"
     for key, value in session.options.items():
         yield f"- {_escaped(key)}: {_code(str(value))}\n"
     if session.system:
-        yield f"\n## System prompt\n\n{fence_safe(session.system)}\n"
+        yield f"\n## System prompt\n\n{contained(session.system)}\n"
     for message, unanswered in messages:
         yield f"\n## {listing.who(message.role)}\n\n"
-        about = [listing.moment(message.timestamp)]
+        about = [listing.exact_moment(message.timestamp)]
         if message.role == "assistant":
             about = [*([_code(message.model)] if message.model else []), *about]
         about += [_escaped(mark) for mark in listing.marks_of(message, unanswered=unanswered)]
         yield f"*{' · '.join(about)}*\n"
         if message.content.strip():
-            yield f"\n{fence_safe(message.content)}\n"
+            yield f"\n{contained(message.content)}\n"
 
 
 def _json(session: Session, messages: Iterable[tuple[StoredMessage, bool]]) -> Iterator[str]:

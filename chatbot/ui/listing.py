@@ -169,6 +169,14 @@ def moment(timestamp: float) -> str:
         return "(no such time)  "
 
 
+def exact_moment(timestamp: float) -> str:
+    """Return a time, local, to the second, with its distance from UTC: to be read elsewhere."""
+    try:
+        return datetime.fromtimestamp(timestamp, UTC).astimezone().isoformat(" ", "seconds")
+    except (OSError, OverflowError, ValueError):
+        return "(no such time)"
+
+
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -2,7 +2,10 @@
 
 import json
 import queue
+import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from chatbot.errors import ExitCode, StoreUnavailable
+from chatbot.errors import DatabaseDamaged, ExitCode, StoreUnavailable
 from chatbot.mailbox import Inbox, Outbox, Reader, encode, frame_of
 from chatbot.messages import (
     Accepted,
@@ -63,6 +66,7 @@ from chatbot.store import database as database_room
 from chatbot.store import process
 from chatbot.store.database import Database
 from chatbot.tracing import CONSUMER, Recorder
+from tests.fakes import eventually
 
 M = TypeVar("M", bound=Message)
 DEADLINE_S = 20.0
@@ -774,6 +778,94 @@ def test_what_cannot_be_done_is_told_and_undone_and_the_store_goes_on(
     assert room.receive(Accepted).request_id == "r2"
     assert [request_id for request_id, *_ in rows(path)] == ["r1", "r2"]
     assert room.error is None
+
+
+def spoiled(path: str) -> dict[str, bytes]:
+    """Leave a database open, with a log, and one of its tables damaged; return what the files hold."""
+    program = """
+import os, sys
+from chatbot.store.database import Database
+database = Database.open(sys.argv[1])
+for number in range(300):
+    database.write("INSERT INTO prices VALUES ('b', :model, 1.0, 1.0)", model=f"{number} " + "x" * 90)
+database.one("PRAGMA wal_checkpoint(TRUNCATE)")
+database.write("INSERT INTO sessions VALUES ('late', '', 1.0, '', '')")
+os._exit(0)
+"""
+    subprocess.run(
+        [sys.executable, "-c", program, path],
+        check=True,
+        timeout=DEADLINE_S,
+        cwd=Path(__file__).parents[2],
+    )
+    ((page,),) = select_untouched(path, "SELECT rootpage FROM sqlite_master WHERE name = 'prices'")
+    with open(path, "r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xaa" * 4096)
+    return files_of(path)
+
+
+def select_untouched(path: str, sql: str) -> list[Any]:
+    """Query a copy of the file without its log."""
+    copy = f"{path}.copy"
+    shutil.copyfile(path, copy)
+    return select(copy, sql)
+
+
+def files_of(path: str) -> dict[str, bytes]:
+    return {name: Path(path + name).read_bytes() for name in ("", "-wal")}
+
+
+def test_what_the_check_finds_ends_the_saving_and_the_files_stay_as_they_are(
+    build: Begin, path: str
+) -> None:
+    before = spoiled(path)
+    assert before["-wal"]
+    room = build()
+    room.start()
+    room.wait()  # nobody has asked for anything
+    assert isinstance(room.error, DatabaseDamaged)
+    assert f"{path} is damaged" in str(room.error)
+    assert files_of(path) == before
+
+
+def test_traces_that_a_killed_store_has_left_are_removed_while_the_next_one_works(
+    begin: Begin, path: str
+) -> None:
+    program = """
+import os, sys
+from chatbot.messages import Ask, Target
+from chatbot.store import queries
+from chatbot.store.database import Database
+from chatbot.store.patience import Patience
+from chatbot.store.scrub import Scrub
+database = Database.open(sys.argv[1])
+database.begin()
+ask = Ask("r0", "s0", "zanzibar", Target("sim", "m"))
+queries.begin_session(database, ask, 1.0)
+queries.accept(database, ask, "", 1.0)
+database.commit()
+database.begin()
+Scrub(database, Patience(database, None, 1.0)).mark("index")
+database.write("DELETE FROM sessions")
+database.commit()
+os._exit(0)
+"""
+    subprocess.run(
+        [sys.executable, "-c", program, path],
+        check=True,
+        timeout=DEADLINE_S,
+        cwd=Path(__file__).parents[2],
+    )
+    assert b"zanzibar" in b"".join(files_of(path).values())
+    room = begin()
+    room.send(ask(1))
+    room.receive(Accepted)
+    assert eventually(lambda: b"zanzibar" not in b"".join(files_of(path).values()))
+    room.send(ask(2))
+    room.receive(Accepted)
+    assert [request_id for request_id, *_ in rows(path)] == ["r1", "r2"]
+    room.stop()
 
 
 # --- telemetry ---------------------------------------------------------------------------------

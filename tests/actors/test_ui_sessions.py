@@ -7,7 +7,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -57,6 +59,7 @@ from chatbot.messages import (
 )
 from chatbot.settings import Manage, UiMode, UiSettings
 from chatbot.tracing import Recorder
+from chatbot.ui import manage as manage_room
 from chatbot.ui import process
 from chatbot.ui.export import read_json
 from tests.fakes import Peer
@@ -435,11 +438,15 @@ def test_a_dry_run_lists_and_deletes_nothing(run: Run) -> None:
     assert run.err == "2 sessions would be deleted\n"
 
 
-def test_pruning_deletes_by_the_moment_of_the_list_that_was_agreed_to(run: Run) -> None:
+def test_pruning_deletes_by_the_moment_of_the_list_that_was_agreed_to(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=count(0, 5).__next__)  # five seconds pass at the question
+    monkeypatch.setattr(manage_room, "time", clock)
     assert run.manage(Manage("prune", older_than_s=60.0, keep_last=2), "y\n") == ExitCode.OK
     look, prune = run.store.all(Prune)
     assert (look.dry_run, prune.dry_run, prune.keep_last) == (True, False, 2)
-    assert prune.older_than_s >= look.older_than_s
+    assert (look.older_than_s, prune.older_than_s) == (60.0, 65.0)
     run.says[Prune] = lambda message: [Listed(message.request_id)]
     assert run.manage(Manage("prune", keep_last=2)) == ExitCode.OK
     assert run.err == "nothing to delete\n"

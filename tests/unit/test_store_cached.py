@@ -57,6 +57,33 @@ def test_a_row_that_was_changed_by_hand_still_comes_back_as_bytes_or_is_a_miss(
     assert table.look_up("k", 2.0) is None
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "size = 'large'",
+        "created_at = 'yesterday'",
+        "size = x'ff', created_at = x'ff'",
+        "size = 9223372036854775807",
+        "key = x'ff'",
+        "key = NULL",
+    ],
+)
+def test_a_row_that_was_changed_by_hand_is_counted_trimmed_and_cleared(
+    database: Database, edit: str
+) -> None:
+    table = table_of(database, limit_bytes=100)
+    for number in range(3):
+        table.put(f"k{number}", QUESTION, Entry(b"x" * 10, float(number)))
+    database.write(f"UPDATE cache SET {edit} WHERE key = 'k1'")
+    assert table.stats(5.0, lambda: None).entries == 3
+    for number in range(3, 30):
+        table.put(f"k{number}", QUESTION, Entry(b"x" * 10, float(number)))
+        table.trim(float(number))
+    assert "k29" in keys(database)
+    assert len(keys(database)) <= 12
+    assert table.delete_oldest(100) == 0 or keys(database) == []
+
+
 def test_an_answer_that_is_too_old_is_none_and_is_deleted(database: Database) -> None:
     table = table_of(database, age_s=100.0)
     table.put("k", QUESTION, Entry(b"x", 50.0))

@@ -1,13 +1,17 @@
 """A session as a document: Markdown that nothing in it breaks, and JSON that reads back."""
 
 import json
+from datetime import datetime
+from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from chatbot.messages import Session, StoredMessage
-from chatbot.ui.export import default_name, document, fence_safe, format_of, read_json
+from chatbot.ui.export import contained, default_name, document, format_of, read_json
 
 SESSION = Session(
     "session_1_aa", "Of *stars*", 0.0, "sim", "sim-1", "be `brief`", {"seed": 1}, 2, 60.0
@@ -58,18 +62,89 @@ def test_an_unanswered_question_is_marked() -> None:
         ("``` a `b` c", "``` a `b` c"),
         ("    ```\nindented code", "    ```\nindented code"),
         ("- a\n  ```\n  code", "- a\n  ```\n  code\n  ```"),
-        ("```\r\ncode\r\n```\r\n", "```\r\ncode\r\n```"),
+        ("```\r\ncode\r\n```\r\n", "```\ncode\n```"),
         ("inline ```x", "inline ```x"),
     ],
 )
 def test_a_fence_that_is_left_open_is_closed_as_it_was_opened(text: str, safe: str) -> None:
-    assert fence_safe(text) == safe
+    assert contained(text) == safe
 
 
-@given(st.lists(st.sampled_from(["```", "~~~", "````", "``` x", "~~~~", " ```", "code", ""])))
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("<!-- like this", r"\<!-- like this"),
+        ("a\n\n  <PRE>\nhello", "a\n\n  \\<PRE>\nhello"),
+        ("- <script>\nalert(1)", "- \\<script>\nalert(1)"),
+        ("<style", r"\<style"),
+        ("x <textarea> y", r"x \<textarea> y"),
+        ("<?php", r"\<?php"),
+        ("<![CDATA[ <!DOCTYPE", r"\<![CDATA[ \<!DOCTYPE"),
+        ("<div>\n```\nx", "\\<div>\n```\nx\n```"),
+        (r"\<!-- \\<!--", r"\<!-- \\\<!--"),
+        ("`<b>` ``<i> ` <u>`` <s> `<q>", r"`<b>` ``<i> ` <u>`` \<s> `\<q>"),
+        ("```\n<!--\n# a\n```", "```\n<!--\n# a\n```"),
+        ("a < b, 1<2, <https://x.org/>", "a < b, 1<2, <https://x.org/>"),
+        ("# Title", "### Title"),
+        ("## You", "#### You"),
+        ("  ##\tYou", "  ####\tYou"),
+        ("##### a", "###### a"),
+        ("#### a ##", "###### a ##"),
+        ("> - ## You", "> - #### You"),
+        ("#tag, ####### seven", "#tag, ####### seven"),
+        ("    # in a program <b>", "    # in a program <b>"),
+        ("You\n---", "You\n\n---"),
+        ("You\n===", "You\n\n==="),
+        ("a\n\n---\nb", "a\n\n---\nb"),
+    ],
+)
+def test_html_and_headings_of_a_message_do_not_reach_beyond_it(text: str, safe: str) -> None:
+    assert contained(text) == safe
+
+
+def headings(document: str) -> list[str]:
+    """Return the headings of the first two levels that stand in no list or quotation."""
+    return [
+        token.content
+        for before, token in pairwise(MarkdownIt().parse(document))
+        if before.type == "heading_open" and before.tag in ("h1", "h2") and not before.level
+    ]
+
+
+@pytest.mark.parametrize(
+    "forged", ["## You", " ## You", "You\n---", "You\n-", "## You ##", "\r## You"]
+)
+def test_a_message_cannot_look_like_two(forged: str) -> None:
+    text = msgspec.structs.replace(QUESTION, content=f"hello\n\n{forged}\n\nnot said by me")
+    assert headings(markdown((text, False))) == [r"Of \*stars\*", "System prompt", "You"]
+
+
+PIECES = ["<!--", "-->", "<pre>", "</pre>", "<script>", "<?", "<![CDATA[", "<!X", "<div>", "<b>", "```",
+    "~~~", "- ", "> ", "1. ", "    ", "\t", "\n", "\n\n", "## You", "---", "===", "`", "\\", "x ", "<a"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+def test_whatever_a_message_says_the_next_one_has_its_heading(pieces: list[str]) -> None:
+    text = msgspec.structs.replace(QUESTION, content="".join(pieces))
+    said = headings(markdown((text, False), *MESSAGES))
+    assert said == [r"Of \*stars\*", "System prompt", "You", "You", "Bot"]
+
+
+def test_a_time_says_how_far_from_utc_it_is() -> None:
+    started = next(line for line in markdown().splitlines() if line.startswith("- started: "))
+    assert datetime.fromisoformat(started.removeprefix("- started: ")).timestamp() == 0.0
+    never = msgspec.structs.replace(SESSION, start_time=1e300)
+    assert "- started: (no such time)\n" in markdown(session=never)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["```", "~~~", "````", "``` x", "~~~~", " ```", "code", "", "<b>", "---"])
+    )
+)
 def test_closing_a_fence_twice_changes_nothing(lines: list[str]) -> None:
-    once = fence_safe("\n".join(lines))
-    assert fence_safe(once) == once
+    once = contained("\n".join(lines))
+    assert contained(once) == once
 
 
 def test_nothing_in_a_title_or_a_model_can_begin_a_heading_or_a_link() -> None:
