@@ -585,13 +585,22 @@ def test_ctrl_c_gives_up_what_is_waited_for_and_the_chat_goes_on(
     if asks is Rename:
         run.says[Load] = lambda load: [Loaded(load.request_id, SKY)]
     run.says[asks] = lambda message: [Interrupt()]
-    assert run.chat(line, "next") == ExitCode.OK
+    assert run.chat("hello", line, "next") == ExitCode.OK
     assert "(given up)" in run.err
-    assert run.store.all(Ask)[0].content == "next"
+    assert [ask.content for ask in run.store.all(Ask)] == ["hello", "next"]
     run.says[asks] = failing(reply)
-    assert run.script(line, "next") != ExitCode.OK
+    assert run.script("hello", line, "next") != ExitCode.OK
     assert run.err.count("the disk is full\n") == 1
-    assert run.store.all(Ask)[0].content == "next"
+    assert [ask.content for ask in run.store.all(Ask)] == ["hello", "next"]
+
+
+@pytest.mark.parametrize("line", ["/rename x", "/delete", "/history", "/export"])
+def test_in_a_session_in_which_nothing_was_said_there_is_nothing_to_be_done(
+    run: Run, line: str
+) -> None:
+    assert run.script(line) == ExitCode.USAGE
+    assert run.err == "nothing has been said in this session yet\n"
+    assert not run.store.all(Load)
 
 
 def test_scripts_have_their_lists_as_events(run: Run) -> None:
