@@ -70,8 +70,9 @@ def unusable(path: str, error: OSError | sqlite3.Error, ours: bool = True) -> St
 def foreign(path: str) -> StoreUnavailable:
     """Return the error for a file that is not a database of ours."""
     return StoreUnavailable(
-        f"{text.shown(path)} is not a chatbot database; it was left untouched; "
-        "choose another with --db PATH"
+        f"{text.shown(path)} is not a chatbot database; it was left untouched; choose another with "
+        f"--db PATH, or if it was one, `chatbot sessions recover --db {text.shown(path)}` saves what "
+        "can be read"
     )
 
 

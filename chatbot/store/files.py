@@ -5,6 +5,7 @@ link, never reads one that is open (closing it would let go of SQLite's own lock
 nothing of what is in them but their headers. `database.py` and `recovery.py` call it.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -18,6 +19,7 @@ from chatbot.store.faults import damaged, directory_of, foreign
 APPLICATION_ID = int.from_bytes(b"chat", "big")
 MAGIC = b"SQLite format 3\0"
 SIDECARS = ("-wal", "-shm", "-journal")
+_REPLACED = ".replaced-"
 RECOVERING = ".recovering"  # what recovery.py makes, and renames to the database as its last step
 
 _HEADER_BYTES = 100  # https://www.sqlite.org/fileformat.html#the_database_header
@@ -138,6 +140,7 @@ class Watch:
     """
 
     def __init__(self, path: str) -> None:
+        self.is_lost = False  # another file stands there now, or none
         self._name = text.shown(path)
         self._file = os.path.abspath(path)
         self._identities = {self._file: _identity(self._file)}
@@ -149,15 +152,35 @@ class Watch:
         self._identities[log] = _identity(log)
 
     def look(self) -> None:
-        """Raise StoreUnavailable when one of the files has been deleted or replaced."""
+        """Raise StoreUnavailable when one of the files has been deleted or replaced.
+
+        The log of a database that was replaced is put aside: SQLite would take it for the new one's.
+        """
         for file, before in self._identities.items():
             if before is None or (now := _identity(file)) == before:
                 continue
+            self.is_lost = file == self._file
             name = self._name + file.removeprefix(self._file)
-            what = "deleted" if now is None else "replaced"
-            raise StoreUnavailable(
-                f"{name} was {what} while it was in use; put it back, then restart chatbot"
-            )
+            if now is None:
+                raise StoreUnavailable(f"{name} was deleted while it was in use")
+            aside = self._put_log_aside() if self.is_lost else ""
+            where = f"; the log of the old one is now {text.shown(aside)}" if aside else ""
+            raise StoreUnavailable(f"{name} was replaced while it was in use{where}")
+        self.is_lost = False
+
+    def _put_log_aside(self) -> str:
+        """Give the log that is still ours another name; return it."""
+        log = f"{self._file}-wal"
+        if self._identities.get(log) is None or _identity(log) != self._identities[log]:
+            return ""
+        number = 1
+        while os.path.lexists(f"{self._file}{_REPLACED}{number}-wal"):
+            number += 1
+        aside = f"{self._file}{_REPLACED}{number}"
+        for ending in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self._file + ending, aside + ending)
+        return f"{aside}-wal"
 
 
 def _identity(file: str) -> tuple[int, int] | None:

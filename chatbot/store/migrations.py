@@ -26,7 +26,7 @@ _STEPS = 1000  # of SQLite's machine between two looks at the clock: far less th
 
 def create(connection: sqlite3.Connection) -> None:
     """Create the tables; another instance may do the same at once. Raises sqlite3.Error."""
-    _in_transaction(connection, "BEGIN IMMEDIATE", lambda: _run(connection, "schema.sql"))
+    _in_transaction(connection, "BEGIN IMMEDIATE", lambda: _run_schema(connection))
 
 
 def migrate(
@@ -49,7 +49,7 @@ def migrate(
             _drop_triggers(connection)
         for number in range(version + 1, VERSION + 1):
             _run(connection, f"migration_{number}.sql")
-        _run(connection, "schema.sql")  # all that is new, and the version
+        _run_schema(connection)
 
     connection.set_progress_handler(_pulse(name, beat, tell), _STEPS)
     try:
@@ -70,6 +70,13 @@ def _run(connection: sqlite3.Connection, name: str) -> None:
         column = _ADD_COLUMN.search(statement)
         if column is None or not _has_column(connection, *column.groups()):
             connection.execute(statement)
+
+
+def _run_schema(connection: sqlite3.Connection) -> None:
+    """Make all that is new, and set the version; unless a newer program has just done more."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version <= VERSION:
+        _run(connection, "schema.sql")
 
 
 def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:

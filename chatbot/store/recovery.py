@@ -47,7 +47,7 @@ from chatbot.store import files, text, wal
 from chatbot.store.alone import in_the_way, locked_original, turn
 from chatbot.store.database import Database
 from chatbot.store.faults import directory_of, foreign, unusable
-from chatbot.store.salvage import salvage
+from chatbot.store.salvage import is_sound, salvage
 from chatbot.store.workshop import copy_all, settle_copy, workshop
 from chatbot.tracing import Recorder
 
@@ -147,7 +147,10 @@ def _build(path: str, original: IO[bytes], beat: Callable[[], None]) -> None:
     with workshop(path) as directory:
         copied, built = os.path.join(directory, "copy"), os.path.join(directory, "new.db")
         copy_all(path, original, copied, beat)
+        needed = not _opens(path)
         ours = settle_copy(path, copied)
+        if not needed and is_sound(copied):
+            raise StoreUnavailable(f"{text.shown(path)} is not damaged; nothing was changed")
         with contextlib.closing(Database.open(built)) as target:
             salvage(copied, target, beat)
             counts = _counts(target)
@@ -155,6 +158,14 @@ def _build(path: str, original: IO[bytes], beat: Callable[[], None]) -> None:
             raise foreign(path)
         os.replace(built, path + files.RECOVERING)
     host.sync_directory(directory_of(path))
+
+
+def _opens(path: str) -> bool:
+    """Whether the program would open the database, as far as its first bytes and its log tell."""
+    try:
+        return files.prepare(path, must_exist=True)
+    except StoreUnavailable:
+        return False
 
 
 def _put_in_place(path: str, number: int) -> Recovery:

@@ -38,6 +38,23 @@ def settle(copy: str) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def is_sound(copy: str) -> bool:
+    """Whether there is nothing wrong with the copy, which must have been settled: neither with its
+    pages, nor with the index for searching, nor with any of its texts."""
+    try:
+        with closing(_open(copy)) as connection:
+            connection.text_factory = str
+            if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+                return False
+            connection.execute("INSERT INTO messages_fts (messages_fts) VALUES ('integrity-check')")
+            for table in ("sessions", "messages", "cache"):
+                for _ in connection.execute(f"SELECT * FROM {table}"):  # noqa: S608 - our own names
+                    pass  # texts are decoded as they are read
+    except sqlite3.Error:
+        return False
+    return True
+
+
 def salvage(copy: str, target: Database, beat: Beat) -> None:
     """Write every row that can be read from the copy to the target.
 

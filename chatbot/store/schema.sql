@@ -114,7 +114,8 @@ ORDER BY m.id;
 
 -- What each model did, undone answers included: latency and tokens of the answers that it generated
 -- itself; from the cache they are free. `tokens_unknown` counts those that may have used tokens which
--- nobody reported (interrupted ones, and some that failed); then, or without a price, the cost is NULL.
+-- nobody reported (interrupted ones, and some that failed): the cost is that of the reported ones. It is
+-- NULL without a price, and where no tokens were reported at all.
 CREATE VIEW IF NOT EXISTS model_usage AS
 WITH answers AS (
     SELECT q.backend, q.model, a.status, a.cached,
@@ -149,7 +150,7 @@ SELECT placed.backend, placed.model,
        sum(CASE WHEN timed THEN output_tokens END) * 1000.0
            / nullif(sum(CASE WHEN timed AND output_tokens IS NOT NULL THEN duration_ms END), 0)
            AS output_tokens_per_s,
-       CASE WHEN NOT sum(tokens_unknown)
+       CASE WHEN NOT sum(tokens_unknown) OR count(input_tokens) OR count(output_tokens)
            THEN (total(input_tokens) * p.input + total(output_tokens) * p.output) / 1e6
        END AS cost
 FROM placed LEFT JOIN prices AS p ON p.backend = placed.backend AND p.model = placed.model

@@ -34,7 +34,7 @@ def sessions(listed: Sequence[Session]) -> Iterator[str]:
     for session in listed:
         yield (
             f"{names[session.session_id]:<{width}}  {moment(session.last_time)}"
-            f"  {session.messages:>4} messages  {one_line(session.backend):<{backends}}"
+            f"  {session.messages:>4} {_messages(session):<8}  {one_line(session.backend):<{backends}}"
             f"  {title(session)}"
         )
 
@@ -65,7 +65,7 @@ def heading(session: Session) -> Iterator[str]:
     model = one_line(session.model)
     yield (
         f"{one_line(session.session_id)} · {one_line(session.backend)}, model {model}"
-        f" · {session.messages} messages · {moment(session.start_time)} to {moment(session.last_time)}"
+        f" · {session.messages} {_messages(session)} · {moment(session.start_time)} to {moment(session.last_time)}"
     )
     if session.system:
         yield f"system prompt: {one_line(session.system)}"
@@ -103,6 +103,10 @@ def marks_of(stored: StoredMessage, *, unanswered: bool) -> Iterator[str]:
         yield stored.status
     if unanswered:
         yield "unanswered"
+
+
+def _messages(session: Session) -> str:
+    return "message" if session.messages == 1 else "messages"
 
 
 def without_answer(messages: Iterable[StoredMessage]) -> set[int]:

@@ -177,7 +177,9 @@ class Library:
         listed = self._exchange.reply(delete, Listed, _DELETE_WITHIN_S)
         if listed.error:
             return self._failed("cannot delete", listed.error), ()
-        return self._deleted(listed), listed.sessions
+        # A store that was killed before it could reply has done it, and finds nothing the second time.
+        gone = listed.sessions or tuple(sessions.values())
+        return self._deleted(gone), gone
 
     def prune(self, manage: Manage) -> ExitCode:
         """Delete old sessions, or only show which."""
@@ -201,10 +203,11 @@ class Library:
         # The same moment as before divides old from new: nothing crosses it while a person thinks.
         older_than_s = manage.older_than_s + time.monotonic() - began
         prune = Prune(new_request_id(), older_than_s, manage.keep_last)
-        listed = self._exchange.reply(prune, Listed, _DELETE_WITHIN_S)
-        if listed.error:
-            return self._failed("cannot delete", listed.error)
-        return self._deleted(listed)
+        pruned = self._exchange.reply(prune, Listed, _DELETE_WITHIN_S)
+        if pruned.error:
+            return self._failed("cannot delete", pruned.error)
+        done = pruned if pruned.sessions else listed  # told again, as in `delete`
+        return self._deleted(done.sessions, and_more=done.truncated)
 
     def recover(self, manage: Manage) -> ExitCode:
         """Begin a new database with what can be read of a damaged one."""
@@ -301,12 +304,12 @@ class Library:
         self._notices.say(otherwise)
         return ExitCode.TURN_FAILED
 
-    def _deleted(self, listed: Listed) -> ExitCode:
+    def _deleted(self, gone: Sequence[Session], *, and_more: bool = False) -> ExitCode:
         if self._json:
-            for session in listed.sessions:
+            for session in gone:
                 fields = {"session_id": session.session_id, "title": session.title}
                 self._view.done("deleted", "", **fields)
         else:
-            count = listing.counted(len(listed.sessions), "session")
-            self._notices.say(f"deleted: {count}{' and more' if listed.truncated else ''}")
+            count = listing.counted(len(gone), "session")
+            self._notices.say(f"deleted: {count}{' and more' if and_more else ''}")
         return ExitCode.OK

@@ -107,9 +107,7 @@ def test_a_file_that_is_deleted_in_use_is_noticed_before_the_next_group(
 ) -> None:
     save(database, "r1")
     os.rename(path + ending, f"{path}.moved")
-    assert line_of(database.begin) == (
-        f"{path}{ending} was deleted while it was in use; put it back, then restart chatbot"
-    )
+    assert line_of(database.begin) == f"{path}{ending} was deleted while it was in use"
     os.rename(f"{path}.moved", path + ending)
     save(database, "r2")
 
@@ -122,11 +120,28 @@ def test_a_file_that_is_replaced_in_use_is_noticed_before_the_next_group(
     shutil.copy(path, f"{path}.copy")
     os.replace(f"{path}.copy", path)
     before = Path(path).read_bytes()
+    log = Path(f"{path}-wal").read_bytes()
     assert line_of(database.begin) == (
-        f"{path} was replaced while it was in use; put it back, then restart chatbot"
+        f"{path} was replaced while it was in use; the log of the old one is now "
+        f"{path}.replaced-1-wal"
     )
     database.close()
     assert Path(path).read_bytes() == before
+    assert Path(f"{path}.replaced-1-wal").read_bytes() == log
+    with closing(Database.open(path)) as new:  # with a log of its own
+        save(new, "r2")
+
+
+@POSIX
+def test_the_log_of_a_database_that_was_deleted_stays_when_it_is_closed(
+    database: Database, path: str
+) -> None:
+    save(database, "r1")
+    log = Path(f"{path}-wal").read_bytes()
+    os.unlink(path)
+    line_of(database.begin)
+    database.close()
+    assert Path(f"{path}-wal").read_bytes() == log
 
 
 def test_a_system_that_numbers_no_files_still_tells_that_one_is_gone(

@@ -555,6 +555,15 @@ def test_after_the_present_session_is_deleted_a_new_one_begins(
     assert bool(run.store.all(Delete)) == gone
 
 
+def test_a_deletion_that_was_done_before_its_store_was_killed_is_told_as_done(run: Run) -> None:
+    run.says[Delete] = lambda delete: [
+        Listed(delete.request_id)
+    ]  # the second time there is nothing
+    run.chat("/resume aa", "/delete", "y", "next")
+    assert "deleted: 1 session\n" in run.err
+    assert run.store.all(Ask)[0].session_id != "session_1_aa"
+
+
 def test_another_session_is_deleted_and_the_chat_stays_in_its_own(run: Run) -> None:
     run.chat("/resume aa", "/delete bb", "y", "next")
     assert run.store.all(Delete)[0].session_ids == ("session_2_bb",)

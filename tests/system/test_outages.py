@@ -77,6 +77,29 @@ def test_a_directory_that_is_missing_is_told_and_all_is_saved_once_it_is_there(
         program.end()
 
 
+def test_who_leaves_when_it_can_be_saved_again_has_everything_saved(tmp_path: Path) -> None:
+    path = tmp_path / "later" / "chatbot.db"
+    program = start(tmp_path, "--db", str(path))
+    try:
+        for text in ("first", "second"):
+            turn(program, text)
+        path.parent.mkdir()
+        assert program.finish() == 0
+        assert rows(path) == COMPLETE_TURN * 2
+    finally:
+        program.end()
+
+
+def test_who_leaves_while_nothing_can_be_saved_is_told_what_is_not(tmp_path: Path) -> None:
+    program = start(tmp_path, "--db", str(tmp_path / "later" / "chatbot.db"))
+    try:
+        turn(program, "first")
+        assert program.finish() == 0
+        assert "2 messages were not saved: cannot write" in program.stderr
+    finally:
+        program.end()
+
+
 def test_a_database_that_is_locked_at_the_start_is_told_and_all_is_saved_afterwards(
     tmp_path: Path,
 ) -> None:

@@ -160,7 +160,10 @@ def test_a_file_that_is_no_database_is_refused_and_left_untouched(
     path: str, garbage: bytes
 ) -> None:
     Path(path).write_bytes(garbage)
-    assert refusal(path) == f"{path} is not a chatbot database; it was left untouched; {OTHER}"
+    assert refusal(path) == (
+        f"{path} is not a chatbot database; it was left untouched; {OTHER}, or if it was one, "
+        f"`chatbot sessions recover --db {path}` saves what can be read"
+    )
     assert Path(path).read_bytes() == garbage
     assert os.listdir(os.path.dirname(path)) == ["chatbot.db"]
 
@@ -172,7 +175,10 @@ def test_the_database_of_another_program_is_refused_and_left_untouched(
     with closing(sqlite3.connect(path)) as other:
         other.executescript(f"CREATE TABLE messages (id, content); {pragma}")
     before = Path(path).read_bytes()
-    assert refusal(path) == f"{path} is not a chatbot database; it was left untouched; {OTHER}"
+    assert refusal(path) == (
+        f"{path} is not a chatbot database; it was left untouched; {OTHER}, or if it was one, "
+        f"`chatbot sessions recover --db {path}` saves what can be read"
+    )
     assert Path(path).read_bytes() == before
 
 

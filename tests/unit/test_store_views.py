@@ -115,14 +115,17 @@ def test_tokens_become_a_cost_where_the_price_is_known(database: Database, turns
         {"status": "failed", "finish_reason": "rate_limited", "content": "some text before it"},
     ],
 )
-def test_an_answer_of_unknown_tokens_makes_the_cost_unknown(
+def test_an_answer_of_unknown_tokens_is_counted_and_the_others_have_their_cost(
     database: Database, turns: Turns, answer: dict[str, Any]
 ) -> None:
     price(database)
-    turns.add(input_tokens=10, output_tokens=10)
     turns.add(**answer)
     usage = turns.usage()
-    assert usage["cost"] is None
+    known = 3.0 * answer.get("input_tokens", 0) + 15.0 * answer.get("output_tokens", 0)
+    assert usage["cost"] == (pytest.approx(known / 1e6) if known else None)
+    turns.add(input_tokens=10, output_tokens=10)
+    usage = turns.usage()
+    assert usage["cost"] == pytest.approx((known + 10 * 3.0 + 10 * 15.0) / 1e6)
     assert usage["tokens_unknown"] == 1
 
 
