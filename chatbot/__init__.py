@@ -1,6 +1,6 @@
 """chatbot: a terminal LLM chat client and throughput tester, built as a pipeline of processes.
 
-One turn, as it goes through the processes (every arrow is a message in `messages.py`):
+One turn, as it goes through the processes (every arrow is a message in `messages/`):
 
     ui ──Ask──▶ store ──Accepted──▶ dispatcher ──Call──▶ worker ──Sending · Delta… · Answered──▶ ui
                 saved, looked up    (supervisor)                                        └──▶ store ──Saved──▶ ui
@@ -19,12 +19,13 @@ The rooms, one per process, and what they stand on:
     mailbox      frames and batches over pipes
     tracing      spans, log lines and measurements as small records
     host         the one place that knows the operating system
+    history      what was said in a conversation, with the digest that grows with it
     messages     all that crosses a process boundary
     backends     the LLM servers that can be asked
     settings     everything that can be configured, merged once
     errors       everything that is raised on purpose; the exit codes
 
-To follow one message through the code, read: `messages.py` → `supervisor/plan.py` → `ui/process.py` →
+To follow one message through the code, read: `messages/` → `supervisor/plan.py` → `ui/process.py` →
 `store/process.py` → `supervisor/dispatch.py` → `worker/process.py` → `worker/call.py` → `wire/openai.py`.
 `docs/architecture.md` says why it is built this way.
 """

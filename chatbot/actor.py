@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from chatbot import host
-from chatbot.errors import ChatbotError, ExitCode
+from chatbot.errors import ChatbotError, DatabaseDamaged, ExitCode
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import Beat, ProcessRole, Resigned, Stop
 from chatbot.tracing import Recorder
@@ -85,7 +85,7 @@ def run(child: Child, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> Non
         code = module.main(settings, inbox, outbox, recorder)
     except ChatbotError as error:
         recorder.log("error", "resigned", reason=str(error))
-        outbox.send(Resigned(str(error)))
+        outbox.send(Resigned(str(error), lasting=isinstance(error, DatabaseDamaged)))
         code = RESIGNED
     except EOFError:  # the supervisor is gone before it has said anything
         code = ExitCode.OK

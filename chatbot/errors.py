@@ -3,6 +3,7 @@
     ChatbotError                the root: its text is one line for a person
     ├── UsageError              the command line or the configuration is wrong (exit 2)
     ├── StoreUnavailable        the database cannot be used; says why and what to do
+    │   └── DatabaseDamaged     … for good: it is not to be tried again, or written to, until it is recovered
     ├── MessageTooLarge         a message does not fit into a frame between two processes
     └── CallError               an LLM call went wrong; carries the kind, for the retry policy
         └── WireError           the bytes of a response are not what its format promises
@@ -51,6 +52,10 @@ class UsageError(ChatbotError):
 
 class StoreUnavailable(ChatbotError):
     """Raised when the database cannot be opened or written."""
+
+
+class DatabaseDamaged(StoreUnavailable):
+    """Raised when what stands in the database's file is wrong."""
 
 
 class MessageTooLarge(ChatbotError):

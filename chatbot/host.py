@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
@@ -26,6 +26,8 @@ SHELL_SIGNALS = tuple(number for number in STOP_SIGNALS if number != signal.SIGT
 
 # What Windows reports of a process that Ctrl-C ended: STATUS_CONTROL_C_EXIT of ntstatus.h.
 _CONTROL_C_EXIT = 0xC000013A
+
+RENAMES_WHAT_IS_OPEN = sys.platform != "win32"
 
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -99,6 +101,31 @@ def is_listening(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def lock_range(file: IO[bytes], start: int, length: int) -> bool:
+    """Lock a range of an open file against other programs, until it is closed; False if one of them
+    has it. On Windows nothing is locked: there, what somebody has open cannot be renamed."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def sync_directory(directory: str) -> None:
+    """Make new names outlive a loss of power; Windows has no call for it, and does so by itself."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Stdin:

@@ -208,8 +208,9 @@ class Reader(threading.Thread):
 class Inbox(Generic[M]):
     """A process's own inbox: its pipe from the supervisor, and what the process posts to itself.
 
-    The end of the pipe is delivered as a `Stop`: whoever is left behind drains and leaves. A room
-    with a loop of its own subscribes; the others iterate over `batches`.
+    The end of the pipe is delivered as a `Stop`: whoever is left behind drains and leaves. Who must
+    know the one from the other compares with `parting`: it is that very object. A room with a loop of
+    its own subscribes; the others iterate over `batches`.
     """
 
     def __init__(self, connection: "Connection[Any, Any]", kind: Any) -> None:
@@ -220,6 +221,7 @@ class Inbox(Generic[M]):
         self._sink: Callable[[list[M]], None] = self._enqueue
         self._is_subscribed = False
         self._reader: Reader | None = None
+        self.parting = Stop()  # nobody sent it: it stands for the end of the pipe
         self.on_arrival: Callable[[list[M]], None] | None = None
 
     def subscribe(self, sink: Callable[[list[M]], None]) -> None:
@@ -279,10 +281,10 @@ class Inbox(Generic[M]):
 
     def _on_end(self, reason: str) -> None:
         del reason  # for a child, every end of its inbox means that the supervisor is gone
-        stop: list[Any] = [Stop()]
         if self.on_arrival is not None:
+            stop: list[Any] = [self.parting]
             self.on_arrival(stop)
-        self.post(stop[0])
+        self.post(self.parting)
 
 
 class _Arrived(list[Any]):

@@ -23,7 +23,7 @@ from chatbot.backends import (
 from chatbot.errors import UsageError
 from chatbot.messages import BackendName, CachePolicy, Options, Target
 
-UiMode = Literal["chat", "oneshot", "script", "models"]
+UiMode = Literal["chat", "oneshot", "script", "models", "manage"]
 
 
 class SupervisorSettings(msgspec.Struct, frozen=True):
@@ -34,10 +34,42 @@ class SupervisorSettings(msgspec.Struct, frozen=True):
     max_in_flight: int = 4096
 
 
+class Manage(msgspec.Struct, frozen=True):
+    """What `chatbot sessions …` and `chatbot cache …` are to do; each action has its own parts.
+
+    `text` is what to search for, or a new title; `out` a file, empty for stdout; `yes` the consent
+    to what cannot be undone; `db` the path of the database, as a person knows it.
+    """
+
+    action: Literal[
+        "list",
+        "show",
+        "search",
+        "export",
+        "rename",
+        "delete",
+        "prune",
+        "recover",
+        "cache-stats",
+        "cache-clear",
+    ]
+    session_ids: tuple[str, ...] = ()
+    text: str = ""
+    limit: int = 20
+    format: Literal["md", "json"] = "md"
+    out: str = ""
+    older_than_s: float = 0.0
+    keep_last: int = 0
+    dry_run: bool = False
+    yes: bool = False
+    db: str = ""
+
+
 class UiSettings(msgspec.Struct, frozen=True):
     """What the person asked for. `resume_latest` is `--continue`; `session_id` `--session-id`.
 
-    A resumed session goes on with its own backend and model, except for what is explicit.
+    A resumed session goes on with its own backend, model, system prompt and options, except for what
+    is explicit: what was given on the command line.
     """
 
     mode: UiMode
@@ -45,6 +77,8 @@ class UiSettings(msgspec.Struct, frozen=True):
     default_models: dict[BackendName, str]
     backend_is_explicit: bool = False
     model_is_explicit: bool = False
+    system_is_explicit: bool = False
+    explicit_options: Options = {}
     prompt: str = ""
     prompt_from_stdin: bool = False
     session_id: str = ""
@@ -54,13 +88,21 @@ class UiSettings(msgspec.Struct, frozen=True):
     plain: bool = False
     models_of: tuple[BackendName, ...] = ()
     restarted: bool = False
+    manage: Manage | None = None
 
 
 class StoreSettings(msgspec.Struct, frozen=True):
-    """`cache_bytes` bounds the memory level of the answer cache."""
+    """`memory_cache_bytes` bounds the memory level of the answer cache; `cache_bytes` and
+    `cache_age_s` its SQLite level. `must_exist`: a missing database is not to be created.
+    `recovers`: the database is damaged and stays closed; only a `Recover` is served.
+    """
 
     path: str = "chatbot.db"
-    cache_bytes: int = 64 * 1024 * 1024
+    memory_cache_bytes: int = 64 * 1024 * 1024
+    cache_bytes: int = 256 * 1024 * 1024
+    cache_age_s: float = 30 * 86400.0
+    must_exist: bool = False
+    recovers: bool = False
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
@@ -122,6 +164,13 @@ class BackendTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str = ""
 
 
+class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[cache]` in the file: the bounds of the answers that are kept in the database."""
+
+    max_mb: int | float | None = None
+    max_days: int | float | None = None
+
+
 class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`config.toml`; every key is optional."""
 
@@ -132,6 +181,7 @@ class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_dir: str | None = None
     options: dict[str, int | float | str | bool] = {}
     backends: dict[BackendName, BackendTable] = {}
+    cache: CacheTable = CacheTable()
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +205,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     log_dir: str | None = None
     prompt: str = ""
     prompt_from_stdin: bool = False
+    manage: Manage | None = None
     sim_server: SimServerSettings = SimServerSettings()
 
 
@@ -167,7 +218,8 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
     backends = {b.name: from_environment(_from_file(b, file), environ) for b in BACKENDS}
     backend = arguments.backend or file.backend or "ollama"
     resumes = bool(arguments.session_id or arguments.resume_latest) and arguments.backend is None
-    if (fault := backends[backend].fault) and not resumes:
+    asks_nobody = resumes or arguments.manage is not None
+    if (fault := backends[backend].fault) and not asks_nobody:
         raise UsageError(fault)
     if arguments.ollama_model is not None:
         name = normalise_ollama_model(arguments.ollama_model)
@@ -177,7 +229,8 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
     if backend == "ollama" and not for_another:
         model = normalise_ollama_model(model)
     options: Options = {key: _storable(key, value) for key, value in file.options.items()}
-    options.update({key: parse_option_value(value, key) for key, value in arguments.options})
+    explicit: Options = {key: parse_option_value(value, key) for key, value in arguments.options}
+    options.update(explicit)
     workers = arguments.workers if arguments.workers is not None else file.workers
     supervisor = SupervisorSettings()
     if workers is not None:
@@ -193,6 +246,8 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
     default_models: dict[BackendName, str] = {b.name: b.model for b in backends.values()}
     if not for_another:
         default_models[backend] = model
+    store = _store(arguments, file)
+    manage = arguments.manage and msgspec.structs.replace(arguments.manage, db=store.path)
     return Settings(
         supervisor=supervisor,
         ui=UiSettings(
@@ -201,6 +256,8 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             default_models=default_models,
             backend_is_explicit=arguments.backend is not None,
             model_is_explicit=arguments.model is not None,
+            system_is_explicit=arguments.system is not None,
+            explicit_options=explicit,
             prompt=arguments.prompt,
             prompt_from_stdin=arguments.prompt_from_stdin,
             session_id=arguments.session_id,
@@ -211,8 +268,9 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             models_of=(arguments.backend,)
             if arguments.backend
             else tuple(b.name for b in backends.values() if not b.obstacle),
+            manage=manage,
         ),
-        store=StoreSettings(path=arguments.db or file.db or "chatbot.db"),
+        store=store,
         worker=WorkerSettings(
             backends=backends,
             proxies=_proxies(environ),
@@ -225,6 +283,33 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
         ),
         sim_server=arguments.sim_server,
     )
+
+
+def _store(arguments: Arguments, file: ConfigFile) -> StoreSettings:
+    """Return the settings of the store. Raises UsageError for a bound that is none."""
+    defaults = StoreSettings()
+    cache_bytes, cache_age_s = defaults.cache_bytes, defaults.cache_age_s
+    if file.cache.max_mb is not None:
+        cache_bytes = int(_within("cache.max_mb", file.cache.max_mb, 1_000_000) * 1024 * 1024)
+    if file.cache.max_days is not None:
+        cache_age_s = _within("cache.max_days", file.cache.max_days, 36_500) * 86400.0
+    manage = arguments.manage
+    return StoreSettings(
+        path=arguments.db or file.db or defaults.path,
+        cache_bytes=cache_bytes,
+        cache_age_s=cache_age_s,
+        must_exist=manage is not None,
+        recovers=manage is not None and manage.action == "recover",
+    )
+
+
+def _within(key: str, value: int | float, most: int) -> int | float:
+    """Return the value; refuse one that is not above 0 and at most `most`, as a NaN is not either."""
+    if not 0 < value <= most:
+        raise UsageError(
+            f"config.toml: {key}: {value} is not allowed, give a number above 0, at most {most}"
+        )
+    return value
 
 
 def parse_config(text: str) -> ConfigFile:
@@ -242,7 +327,8 @@ def _allowed(error: str) -> str:
     if "enum value" in error:
         return f", allowed: {', '.join(get_args(BackendName))}"
     if "unknown field" in error:
-        table = BackendTable if "$.backends" in error else ConfigFile
+        tables = {"`$.backends": BackendTable, "`$.cache": CacheTable}
+        table = next((table for path, table in tables.items() if path in error), ConfigFile)
         return f", allowed: {', '.join(table.__struct_fields__)}"
     return ""
 

@@ -7,47 +7,60 @@ dispatcher, and its replies go back there.
     Ask          → the user's row, the cache looked up   → Accepted (and Saved, on a hit)
     Answered …   → the assistant's row, the cache filled → Saved
     Checkpoint   → the assistant's row so far            → nothing
-    Load         →                                       → Loaded
+    Load …       → what is asked, in order with these    → Loaded …
 
 What has gathered while the last commit ran becomes the next group: one transaction for up to 128
 messages, because a commit waits for the disk and a row does not. No reply leaves before its commit.
+
+When the supervisor dies, the store is the last one alive: it saves what it was sent, and ends what it has
+accepted and nobody can answer any more.
 """
 
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import assert_never
 
-import msgspec
-
 from chatbot import actor
-from chatbot.errors import ExitCode, StoreUnavailable
+from chatbot.errors import DatabaseDamaged, ExitCode, MessageTooLarge, StoreUnavailable
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
-    Accepted,
     Answered,
     Ask,
     Beat,
     Cancelled,
     Checkpoint,
+    Delete,
     Failed,
-    Hit,
     Interrupted,
+    ListSessions,
     Load,
-    Loaded,
-    Message,
+    Notice,
+    Prune,
+    Query,
+    ReadCache,
     Ready,
-    Saved,
+    Recover,
+    Rename,
+    Search,
     Stop,
     StoreInbox,
-    Terminal,
+    Undo,
+    refused,
 )
 from chatbot.settings import StoreSettings
-from chatbot.store import cache, queries, text
+from chatbot.store import cache, recovery, text
+from chatbot.store.cached import CacheTable
+from chatbot.store.checker import Checker
 from chatbot.store.database import Database
-from chatbot.store.faults import locked
-from chatbot.tracing import Recorder, Span
+from chatbot.store.deletion import Deletion
+from chatbot.store.faults import damaged
+from chatbot.store.patience import Patience
+from chatbot.store.replies import Replies
+from chatbot.store.scrub import Scrub
+from chatbot.store.turns import Turns, Write
+from chatbot.tracing import Recorder
 
 INBOX = StoreInbox
 SETTINGS = StoreSettings
@@ -55,8 +68,7 @@ SETTINGS = StoreSettings
 GROUP_MESSAGES = 128
 LOCKED_FOR_S = 30.0  # how long another program may hold the database before we give up
 DRAIN_SILENCE_S = 0.02  # after Stop: no more messages come when none came for this long
-
-Write = Ask | Terminal | Checkpoint
+KILLED = "the program was killed"
 
 
 def main(
@@ -68,46 +80,82 @@ def main(
     acknowledged by then was not saved, and may be sent again to the next store.
     """
     path = text.shown(settings.path)
-    database = Database.open(settings.path)
+    if settings.recovers:
+        return recovery.serve(settings, inbox, outbox, recorder)
+    database = Database.open(
+        settings.path,
+        must_exist=settings.must_exist,
+        beat=lambda: outbox.send(Beat()),
+        tell=lambda line: outbox.send(Notice(line)),
+    )
+    found: list[str | None] = []  # by the check: damage, or None
+    checker = Checker(settings.path, found.append)
     try:
+        if database.was_left_open:
+            checker.start()
+        else:
+            found.append(None)
         recorder.log("info", "opened", path=path, sqlite=sqlite3.sqlite_version)
         outbox.send(Ready(os.getpid()))
-        store = _Store(database, cache.Memory(settings.cache_bytes), outbox, recorder)
-        for batch in actor.batches(inbox, outbox, recorder):
-            if store.handle(batch):
+        store = _Store(settings, database, outbox, recorder)
+        for batch in _batches(inbox, outbox, recorder, store.scrub, found):
+            if any(found):
+                raise damaged(settings.path)
+            stop = store.handle(batch)
+            if stop is not None:
                 while rest := inbox.take(DRAIN_SILENCE_S):
                     store.handle(rest)
+                if stop is inbox.parting:  # nobody is left who could end what is under way
+                    store.cut_off(KILLED)
                 break
     except StoreUnavailable as error:
         recorder.log("error", "store_unavailable", path=path, reason=str(error))
+        if isinstance(error, DatabaseDamaged):
+            checker.stop()
+            database.close_untouched()
         raise
     finally:
+        checker.stop()
         database.close()
     recorder.log("info", "closed", path=path)
     return ExitCode.OK
 
 
-class _Done(msgspec.Struct, frozen=True):
-    """What a message has led to, to be told once its group is committed."""
-
-    replies: tuple[Message, ...] = ()
-    span: Span | None = None
+def _batches(
+    inbox: Inbox[StoreInbox],
+    outbox: Outbox,
+    recorder: Recorder,
+    scrub: Scrub,
+    found: list[str | None],
+) -> Iterator[list[StoreInbox]]:
+    """Yield what has come; between it, once the check has ended, remove the traces of deletions."""
+    for batch in actor.batches(inbox, outbox, recorder):
+        yield batch
+        while found and scrub.step(is_idle=not batch):
+            recorder.flush()
+            yield inbox.take(0)
 
 
 class _Store:
     """The room at work: its database, its cache, and where its replies and records go."""
 
     def __init__(
-        self, database: Database, memory: cache.Memory, outbox: Outbox, recorder: Recorder
+        self, settings: StoreSettings, database: Database, outbox: Outbox, recorder: Recorder
     ) -> None:
+        memory = cache.Memory(settings.memory_cache_bytes)
+        table = CacheTable(database, settings)
         self._database = database
-        self._memory = memory
         self._outbox = outbox
         self._recorder = recorder
+        self._patience = Patience(database, outbox, LOCKED_FOR_S)
+        self._turns = Turns(database, table, memory, recorder)
+        self.scrub = Scrub(database, self._patience)
+        deletion = Deletion(database, table, memory, self._patience, self.scrub)
+        self._replies = Replies(database, table, self._turns, deletion, self._patience)
 
-    def handle(self, batch: list[StoreInbox]) -> bool:
-        """Handle messages in order, in groups; return whether one of them was Stop."""
-        stopping = False
+    def handle(self, batch: list[StoreInbox]) -> Stop | None:
+        """Handle messages in order, in groups; return the first Stop among them."""
+        stop: Stop | None = None
         group: list[Write] = []
         for message in batch:
             match message:
@@ -116,16 +164,36 @@ class _Store:
                     if len(group) == GROUP_MESSAGES:
                         self._save(group)
                         group = []
-                case Load():
+                case (
+                    Load()
+                    | ListSessions()
+                    | Rename()
+                    | Delete()
+                    | Prune()
+                    | Search()
+                    | Undo()
+                    | ReadCache()
+                    | Recover()
+                ):
                     self._save(group)  # first: it must see what was sent before it
                     group = []
-                    self._outbox.send(self._load(message))
+                    self._reply_to(message)
                 case Stop():
-                    stopping = True
+                    stop = stop or message
                 case _:
                     assert_never(message)
         self._save(group)
-        return stopping
+        return stop
+
+    def cut_off(self, reason: str) -> None:
+        """End every request whose end has not come, after the text that was saved of it."""
+        requests = self._turns.open_requests
+        for start in range(0, len(requests), GROUP_MESSAGES):
+            with self._patience.transaction():
+                for request_id in requests[start : start + GROUP_MESSAGES]:
+                    self._turns.cut_off(request_id, reason, time.time())
+        if requests:
+            self._recorder.log("warning", "cut_off", requests=len(requests), reason=reason)
 
     def _save(self, group: list[Write]) -> None:
         """Write a group in one transaction; when it is committed, reply in order.
@@ -135,14 +203,13 @@ class _Store:
         if not group:
             return
         began_ns = time.time_ns()
-        self._insist(self._database.begin)
-        rows_before = self._database.total_changes
-        if self._database.changed_elsewhere():  # another instance may have replaced answers
-            self._memory.clear()
-        done = [self._write(message, began_ns) for message in group]
-        rows = self._database.total_changes - rows_before
+        self._patience.insist(self._database.begin)
+        self._turns.begin()
+        done = [self._turns.write(message, began_ns) for message in group]
+        self._turns.end(began_ns / 1e9)
+        rows = self._turns.rows
         commit_ns, commit_start = time.time_ns(), time.perf_counter()
-        self._insist(self._database.commit)
+        self._patience.insist(self._database.commit)
         commit_ms = (time.perf_counter() - commit_start) * 1000
         for each in done:
             for reply in each.replies:
@@ -154,104 +221,11 @@ class _Store:
                 self._recorder.span("commit", parent=parent, start_ns=commit_ns, rows=rows).end()
                 each.span.end()
 
-    def _insist(self, step: Callable[[], bool]) -> None:
-        """Try a step again while another program holds the lock, still beating between the tries."""
-        deadline = time.monotonic() + LOCKED_FOR_S
-        while not step():
-            if time.monotonic() >= deadline:
-                raise locked(self._database.path)
-            self._outbox.send(Beat())
-
-    def _write(self, message: Write, began_ns: int) -> _Done:
-        now = began_ns / 1e9
-        match message:
-            case Ask():
-                span = self._span("store.asks", message, began_ns)
-                return _Done(self._accept(message, span, now), span)
-            case Answered() | Failed() | Cancelled() | Interrupted():
-                span = self._span("store.answers", message, began_ns)
-                self._finish(message, now)
-                return _Done((Saved(message.request_id),), span)
-            case Checkpoint():
-                queries.checkpoint(self._database, message, now)
-                return _Done()
-            case _:
-                assert_never(message)
-
-    def _accept(self, ask: Ask, span: Span | None, now: float) -> tuple[Message, ...]:
-        """Save a question; answer it too when the cache can.
-
-        The key is kept in the question's own row, so that the answer finds its way into the cache
-        even through a restart of this process. Only `use` shares a call with others: who asks
-        anew must not be given the answer of a call that is already under way.
-        """
-        key = "" if ask.cache == "off" else cache.key_of(ask)
-        queries.accept(self._database, ask, key, now)
-        if ask.cache != "use":
-            return (Accepted(ask.request_id),)
-        hit = self._look_up(key, span, now)
-        if hit is None:
-            return (Accepted(ask.request_id, key),)
-        answered = Answered(
-            ask.request_id, 0, hit.completion, cached_age_s=hit.age_s, traceparent=ask.traceparent
-        )
-        self._finish(answered, now)
-        return Accepted(ask.request_id, key, hit), Saved(ask.request_id)
-
-    def _finish(self, terminal: Terminal, now: float) -> None:
-        """Save the end of an answer, and cache it if it is whole and was just generated."""
-        question = queries.question_of(self._database, terminal.request_id)
-        if question is None:  # it was asked while nothing could be saved: there is no turn to end
-            self._recorder.log(
-                "warning",
-                "answer_without_question",
-                traceparent=terminal.traceparent,
-                request_id=terminal.request_id,
-            )
-            return
-        queries.finish(self._database, question, terminal, now)
-        if not question.cache_key or not isinstance(terminal, Answered):
-            return
-        if terminal.cached_age_s is not None:
-            return
-        entry = cache.entry_of(terminal.completion, now)
-        if entry is not None:
-            queries.remember(self._database, question.cache_key, question, entry)
-            self._memory.put(question.cache_key, entry)
-
-    def _look_up(self, key: str, asks: Span | None, now: float) -> Hit | None:
-        """Look an answer up, in memory first; what only SQLite had is then in memory too."""
-        span = self._recorder.span("cache_lookup", parent=asks.traceparent) if asks else None
-        level = "memory"
-        entry = self._memory.get(key)
-        if entry is None:
-            level = "sqlite"
-            entry = queries.look_up(self._database, key)
-            if entry is not None:
-                self._memory.put(key, entry)
-        hit = cache.hit_of(entry, now) if entry is not None else None
-        if span is not None:
-            span.set("cache.hit", hit is not None)
-            span.set("cache.level", level if hit is not None else "none")
-            span.end()
-        result = "hit" if hit is not None else "miss"
-        self._recorder.count("chatbot.cache.lookups", 1, {"result": result})
-        return hit
-
-    def _load(self, load: Load) -> Loaded:
+    def _reply_to(self, query: Query) -> None:
+        """Do what is asked, and reply; what cannot be done is said there."""
         try:
-            session = queries.find_session(self._database, load.session_id)
-            if session is None:
-                return Loaded(load.request_id)
-            messages, truncated = queries.latest_messages(self._database, session.session_id)
-        except StoreUnavailable as error:
-            self._recorder.log("error", "load_failed", reason=str(error))
-            return Loaded(load.request_id, error=str(error))
-        return Loaded(load.request_id, session, messages, truncated)
-
-    def _span(self, destination: str, message: Ask | Terminal, began_ns: int) -> Span | None:
-        """Start the span of a message that belongs to a trace; it ends with the group's commit."""
-        if not message.traceparent:
-            return None
-        parent, request_id = message.traceparent, message.request_id
-        return self._recorder.hop("process", destination, request_id, parent, began_ns)
+            self._outbox.send(self._replies.reply_to(query, time.time()))
+        except (StoreUnavailable, MessageTooLarge) as error:
+            kind = type(query).__name__
+            self._recorder.log("error", "query_failed", query=kind, reason=str(error))
+            self._outbox.send(refused(query, str(error)))

@@ -1,7 +1,7 @@
-"""The SQL, a function per question. Each runs inside the caller's transaction.
+"""The SQL of a turn, a function per step. Each runs inside the caller's transaction.
 
 Knows the tables of schema.sql and the messages they come from. It never begins or commits, never
-replies, and never looks at the clock: `process.py` does, and is the only caller.
+replies, and never looks at the clock. `turns.py` calls it.
 """
 
 from typing import assert_never
@@ -16,18 +16,12 @@ from chatbot.messages import (
     Failed,
     Interrupted,
     MessageStatus,
-    Session,
-    StoredMessage,
     Terminal,
 )
 from chatbot.store import text
-from chatbot.store.cache import Entry
 from chatbot.store.database import Database
 from chatbot.tracing import trace_id_of
 
-LOADED_BYTES = 3 * 1024 * 1024  # of messages in one `Loaded`, well inside a frame
-
-_ROW_BYTES = 64  # of a message in a frame, besides its texts
 _json = msgspec.json.Encoder(order="deterministic")
 
 
@@ -39,6 +33,7 @@ class Question(msgspec.Struct, frozen=True):
     model: str
     cache_key: str | None
     trace_id: str | None
+    active: int = 1
 
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +56,16 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _OUTCOME = _Outcome.__struct_fields__
-_COLUMNS = ("session_id", "role", "timestamp", "request_id", "backend", "trace_id", *_OUTCOME)
+_COLUMNS = (
+    "session_id",
+    "role",
+    "timestamp",
+    "request_id",
+    "backend",
+    "trace_id",
+    "active",
+    *_OUTCOME,
+)
 _FINISH = f"""
     INSERT INTO messages ({", ".join(_COLUMNS)}) VALUES ({", ".join(f":{c}" for c in _COLUMNS)})
     ON CONFLICT (request_id, role) DO UPDATE SET
@@ -70,10 +74,9 @@ _FINISH = f"""
 """  # noqa: S608 - made of the names above, nothing else
 
 
-def accept(database: Database, ask: Ask, cache_key: str, now: float) -> None:
-    """Save the user's message, and its session if it is the first; does nothing the second time."""
-    target = ask.target
-    database.write(
+def begin_session(database: Database, ask: Ask, now: float) -> int:
+    """Save the session of a question, or what it is asked with now; return how many rows that took."""
+    return database.write(
         """
         INSERT INTO sessions (id, title, start_time, backend, model)
         VALUES (:id, :title, :now, :backend, :model)
@@ -83,8 +86,20 @@ def accept(database: Database, ask: Ask, cache_key: str, now: float) -> None:
         id=ask.session_id,
         title=text.title_of(ask.content),
         now=now,
-        backend=target.backend,
-        model=target.model,
+        backend=ask.target.backend,
+        model=ask.target.model,
+    )
+
+
+def accept(database: Database, ask: Ask, cache_key: str, now: float) -> Question:
+    """Save the user's message; does nothing the second time. Its session is there already."""
+    target = ask.target
+    question = Question(
+        ask.session_id,
+        target.backend,
+        target.model,
+        cache_key or None,
+        trace_id_of(ask.traceparent) or None,
     )
     database.write(
         """
@@ -102,15 +117,26 @@ def accept(database: Database, ask: Ask, cache_key: str, now: float) -> None:
         model=target.model,
         system=target.system,
         options=_json.encode(target.options).decode() if target.options else None,
-        cache_key=cache_key or None,
-        trace_id=trace_id_of(ask.traceparent) or None,
+        cache_key=question.cache_key,
+        trace_id=question.trace_id,
+    )
+    return question
+
+
+def take_out(database: Database, session_id: str, turn: str) -> int:
+    """Take a turn out of its conversation: its rows stay, and are left out; return how many."""
+    return database.write(
+        "UPDATE messages SET active = 0"
+        " WHERE request_id = :turn AND session_id = :session_id AND active = 1",
+        turn=turn,
+        session_id=session_id,
     )
 
 
 def question_of(database: Database, request_id: str) -> Question | None:
     """Return what was asked; None when it was accepted while there was no store."""
     row = database.one(
-        "SELECT session_id, backend, model, cache_key, trace_id FROM messages"
+        "SELECT session_id, backend, model, cache_key, trace_id, active FROM messages"
         " WHERE request_id = :request_id AND role = 'user'",
         request_id=request_id,
     )
@@ -122,9 +148,9 @@ def checkpoint(database: Database, message: Checkpoint, now: float) -> None:
     database.write(
         """
         INSERT INTO messages (session_id, role, content, timestamp, request_id, backend, model,
-                              status, trace_id)
+                              status, trace_id, active)
         SELECT session_id, 'assistant', :content, :now, request_id, backend, model,
-               'interrupted', trace_id
+               'interrupted', trace_id, active
         FROM messages WHERE request_id = :request_id AND role = 'user'
         ON CONFLICT (request_id, role) DO UPDATE SET content = excluded.content
         WHERE finish_reason IS NULL
@@ -137,7 +163,8 @@ def checkpoint(database: Database, message: Checkpoint, now: float) -> None:
 
 def finish(database: Database, question: Question, terminal: Terminal, now: float) -> None:
     """Save the end of an answer over its checkpoint. The first end stands; another changes nothing."""
-    outcome = _outcome_of(terminal)
+    outcome = msgspec.structs.asdict(_outcome_of(terminal))
+    outcome["model"] = outcome["model"] or question.model
     database.write(
         _FINISH,
         session_id=question.session_id,
@@ -146,7 +173,28 @@ def finish(database: Database, question: Question, terminal: Terminal, now: floa
         request_id=terminal.request_id,
         backend=question.backend,
         trace_id=trace_id_of(terminal.traceparent) or question.trace_id,
-        **(msgspec.structs.asdict(outcome) | {"model": outcome.model or question.model}),
+        active=question.active,
+        **outcome,
+    )
+
+
+def cut_off(database: Database, request_id: str, reason: str, now: float) -> None:
+    """Save that an answer will not come to its end, after as much of it as was saved before."""
+    database.write(
+        """
+        INSERT INTO messages (session_id, role, content, timestamp, request_id, backend, model,
+                              status, finish_reason, error, trace_id, active)
+        SELECT session_id, 'assistant', '', :now, request_id, backend, model,
+               'interrupted', 'interrupted', :reason, trace_id, active
+        FROM messages WHERE request_id = :request_id AND role = 'user'
+        ON CONFLICT (request_id, role) DO UPDATE SET
+            timestamp = excluded.timestamp, finish_reason = excluded.finish_reason,
+            error = excluded.error
+        WHERE finish_reason IS NULL
+        """,
+        request_id=request_id,
+        reason=reason,
+        now=now,
     )
 
 
@@ -199,57 +247,3 @@ def _outcome_of(terminal: Terminal) -> _Outcome:
             )
         case _:
             assert_never(terminal)
-
-
-def look_up(database: Database, key: str) -> Entry | None:
-    """Return the cached answer for a key."""
-    row = database.one(
-        "SELECT CAST(completion AS BLOB), created_at FROM cache WHERE key = :key", key=key
-    )
-    return Entry(*row) if row else None
-
-
-def remember(database: Database, key: str, question: Question, entry: Entry) -> None:
-    """Put an answer into the cache, in place of an older one."""
-    database.write(
-        "INSERT INTO cache (key, completion, backend, model, created_at) "
-        "VALUES (:key, :completion, :backend, :model, :created_at)"
-        " ON CONFLICT (key) DO UPDATE SET completion = excluded.completion,"
-        " created_at = excluded.created_at",
-        key=key,
-        completion=entry.data.decode(),
-        backend=question.backend,
-        model=question.model,
-        created_at=entry.created_at,
-    )
-
-
-def find_session(database: Database, session_id: str | None) -> Session | None:
-    """Return a session; without an id the one that was written to last."""
-    row = database.one(
-        "SELECT id, title, start_time, backend, model FROM sessions WHERE id ="
-        " coalesce(:id, (SELECT session_id FROM messages ORDER BY id DESC LIMIT 1))",
-        id=session_id,
-    )
-    return Session(*row) if row else None
-
-
-def latest_messages(
-    database: Database, session_id: str, limit_bytes: int = LOADED_BYTES
-) -> tuple[tuple[StoredMessage, ...], bool]:
-    """Return the session's latest messages in order, and whether older ones were left out."""
-    messages: list[StoredMessage] = []
-    size = 0
-    truncated = False
-    for row in database.rows(
-        "SELECT role, content, status, timestamp, model FROM messages"
-        " WHERE session_id = :session_id ORDER BY id DESC",
-        session_id=session_id,
-    ):
-        message = StoredMessage(*row)
-        size += len(message.content.encode()) + len(message.model.encode()) + _ROW_BYTES
-        if size > limit_bytes:
-            truncated = True
-            break
-        messages.append(message)
-    return tuple(reversed(messages)), truncated

@@ -1,11 +1,11 @@
 """What text must be like before SQLite sees it, and what a path looks like inside a message.
 
 Pure. It never decides what is saved, only in which characters. `database.py` cleans every value
-that it binds; `queries.py` asks for titles.
+that it binds; the modules with the SQL ask for titles.
 """
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-TITLE_CHARACTERS = 60
+TITLE_CHARACTERS = 60  # of a title that nobody has chosen
 
 _LOOKED_AT = 1000  # of a first message, for its title: it may be megabytes long
 
@@ -18,7 +18,7 @@ def clean(text: str) -> str:
     """
     if "\0" in text:
         text = text.replace("\0", REPLACEMENT)
-    if text.isascii():
+    elif text.isascii():  # most are, and then nothing else can be wrong with them
         return text
     try:
         text.encode()
@@ -29,12 +29,17 @@ def clean(text: str) -> str:
 
 def title_of(content: str) -> str:
     """Return a session's title: its first message in one printable line of at most 60 characters."""
+    return line_of(content, TITLE_CHARACTERS)
+
+
+def line_of(content: str, at_most: int) -> str:
+    """Return the text in one printable line of at most so many characters."""
     line = " ".join(content.lstrip()[:_LOOKED_AT].split())
     if not line.isprintable():
         line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
-    if len(line) <= TITLE_CHARACTERS:
+    if len(line) <= at_most:
         return line
-    return line[: TITLE_CHARACTERS - 1].rstrip() + "…"
+    return line[: at_most - 1].rstrip() + "…"
 
 
 def shown(path: str) -> str:

@@ -15,8 +15,11 @@ What must hold, and what the tests check under any order of events:
 - every request gets exactly one terminal message;
 - a job that may have been sent is never given out again;
 - no worker holds more jobs than its credit;
-- what the store has not acknowledged is sent to it again when it comes back, in the same order.
+- what the store has not acknowledged is sent to it again when it comes back, in the same order;
+- a question is called once it is accepted, or at once while there is no store to accept it.
 """
+
+from typing import get_args
 
 import msgspec
 
@@ -31,6 +34,7 @@ from chatbot.messages import (
     ChatMessage,
     Checkpoint,
     Delta,
+    Entered,
     Failed,
     FromStore,
     FromUi,
@@ -42,15 +46,23 @@ from chatbot.messages import (
     Loaded,
     Message,
     ModelsListed,
+    Notice,
     ProcessRole,
+    Query,
+    Reply,
     Retrying,
     Saved,
     Sending,
     Terminal,
+    Undo,
+    Undone,
+    refused,
 )
 from chatbot.supervisor.flight import MAX_DEATHS, Job, Phase, Request
-from chatbot.supervisor.ledger import TERMINALS, Ledger
+from chatbot.supervisor.ledger import POISON_AFTER, TERMINALS, Ledger, Told
 from chatbot.supervisor.pool import Pool
+
+_QUERIES: tuple[type[Message], ...] = get_args(Query)
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -71,6 +83,8 @@ class Dispatcher:
         self._requests: dict[str, Request] = {}
         self._jobs: dict[str, Job] = {}
         self._by_key: dict[str, Job] = {}
+        self._just_answered: dict[str, Answered] = {}  # by key
+        self._answered_keys: dict[str, str] = {}  # of these, by request
         self._workers_gone = ""
         self._sim_url = ""
         self._sim_gone = ""
@@ -85,14 +99,17 @@ class Dispatcher:
                 self._ask(message, now)
             case Cancel():
                 self._cancel(message.request_id)
-            case Load() if self._ledger.gone:
-                self._send("ui", Loaded(message.request_id, error=self._ledger.gone))
-            case Load():
-                self._to_store(message)
             case ListModels():
                 self._wait(Job(message, "", now))
-            case Leaving():
+            case Entered() | Leaving():
                 pass  # the supervisor's own business
+            case Undo() if self._ledger.gone:
+                self._ledger.enter(message)  # in its turn, like the questions around it
+                self._send("ui", Undone(message.request_id))
+            case _ if self._ledger.gone:
+                self._refuse(message, self._ledger.gone)
+            case _:
+                self._ledger.enter(message)
         return self._flush()
 
     def from_store(self, message: FromStore, now: float) -> list[Send]:
@@ -103,10 +120,16 @@ class Dispatcher:
                 self._accepted(message, now)
             case Saved():
                 self._ledger.acknowledge(message.request_id, *TERMINALS)
+                self._forget_answer(message.request_id)
                 self._send("ui", message)
-            case Loaded():
-                self._ledger.acknowledge(message.request_id, Load)
-                self._send("ui", message)
+            case Notice():
+                if (
+                    not self._ledger.gone
+                ):  # then the user knows that nothing is saved, and waits for nothing
+                    self._send("ui", message)
+            case _:
+                self._ledger.acknowledge(message.request_id, *_QUERIES)
+                self._send("ui", self._with_what_is_under_way(message))
         return self._flush()
 
     def from_worker(self, slot: int, message: FromWorker, now: float) -> list[Send]:
@@ -155,22 +178,29 @@ class Dispatcher:
 
     def store_up(self) -> list[Send]:
         """The store is ready: send it, in order, all that it has not acknowledged."""
-        self._ledger.up = True
-        for message in self._ledger.unacknowledged():
-            self._send("store", message)
+        self._ledger.store_up()
         return self._flush()
 
-    def store_down(self) -> None:
-        """The store died and will be started again; what is for it is kept until then."""
-        self._ledger.up = False
+    def store_down(self) -> list[Send]:
+        """The store died and will be started again; what is for it is kept until then, except for
+        what it seems to die of."""
+        for message in self._ledger.store_down():
+            self._poisonous(message)
+        return self._flush()
 
     def store_gone(self, reason: str, now: float) -> list[Send]:
-        """There will be no store: go round it from now on."""
-        for message in self._ledger.abandon(reason):
-            if isinstance(message, Ask) and message.request_id in self._requests:
-                self._start_job(self._requests[message.request_id], "", now)
-            elif isinstance(message, Load):
-                self._send("ui", Loaded(message.request_id, error=reason))
+        """There is no store for now: go round it, and keep what it should have saved."""
+        self._just_answered.clear()
+        self._answered_keys.clear()
+        for message in self._ledger.store_gone(reason):
+            if isinstance(message, Ask):
+                request = self._requests.get(message.request_id)
+                if request is not None and request.job is None:
+                    self._start_job(request, "", now)
+            elif isinstance(message, Undo):
+                self._send("ui", Undone(message.request_id))
+            elif isinstance(message, _QUERIES):
+                self._refuse(message, reason)  # type: ignore[arg-type] # of _QUERIES
         return self._flush()
 
     def sim_up(self, base_url: str) -> list[Send]:
@@ -215,20 +245,35 @@ class Dispatcher:
         """Whether nothing is in flight and the store has acknowledged everything."""
         return not self._requests and not self._jobs and not self._ledger
 
+    @property
+    def unsaved(self) -> int:
+        """How many messages wait for a store, or were too many to be kept for it."""
+        return len(self._ledger) + self._ledger.unsaved
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether there is a store that has proved itself: it has saved all that waited for it."""
+        return self._ledger.is_caught_up
+
+    def take_unsaved(self) -> int:
+        """Return how many messages could not be kept while there was no store; count from 0 again."""
+        unsaved, self._ledger.unsaved = self._ledger.unsaved, 0
+        return unsaved
+
     # --- requests --------------------------------------------------------------------------------
 
     def _ask(self, ask: Ask, now: float) -> None:
         if ask.request_id in self._requests or self._ledger.asked(ask.request_id):
             return
-        if len(self._requests) + len(self._ledger) >= self._max_in_flight:
+        unacknowledged = 0 if self._ledger.gone else len(self._ledger)
+        if len(self._requests) + unacknowledged >= self._max_in_flight:
             busy = f"busy: {self._max_in_flight} requests are in flight already, try again later"
             self._send("ui", Failed(ask.request_id, 0, "busy", busy))
             return
         request = self._requests[ask.request_id] = Request(ask)
+        self._ledger.enter(ask)
         if self._ledger.gone:
             self._start_job(request, "", now)
-        else:
-            self._to_store(ask)
 
     def _accepted(self, accepted: Accepted, now: float) -> None:
         request = self._requests.get(accepted.request_id)
@@ -243,15 +288,23 @@ class Dispatcher:
             accepted.hit.completion,
             cached_age_s=accepted.hit.age_s,
             traceparent=request.ask.turn_traceparent,
+            call_traceparent=accepted.hit.call_traceparent,
         )
         # The store saved it in the same commit; it is kept in case that word of it gets lost.
-        self._ledger.enter(answered)
+        self._ledger.enter(answered, known=True)
         del self._requests[accepted.request_id]
         self._send("ui", answered)
 
     def _start_job(self, request: Request, key: str, now: float) -> None:
-        """Join the call of an identical request, or begin one."""
+        """Join the call of an identical request, or begin one.
+
+        A call may have ended between the look into the cache and now; until its answer is saved, and
+        found there, it is kept for those who looked too early.
+        """
         ask = request.ask
+        if key and (answered := self._just_answered.get(key)):
+            self._finish(_shared(answered, ask.request_id))
+            return
         if key and (job := self._by_key.get(key)):
             request.job = job
             job.subscribers.append(ask.request_id)
@@ -297,8 +350,55 @@ class Dispatcher:
         trace = request.ask.turn_traceparent
         terminal = msgspec.structs.replace(terminal, traceparent=trace)
         self._send("ui", terminal)
-        if not self._ledger.gone:
-            self._to_store(terminal)
+        self._ledger.enter(terminal)
+
+    def _poisonous(self, message: Told) -> None:
+        """End what the store has died of."""
+        why = f"the store died {POISON_AFTER} times while it was saving this"
+        match message:
+            case Ask():
+                request = self._requests.get(message.request_id)
+                if (
+                    request is not None and request.job is not None
+                ):  # asked while there was no store
+                    self._send("ui", Notice(f"a turn is not saved: {why}"))
+                elif request is not None:
+                    del self._requests[message.request_id]
+                    line = f"{why}; the question was not asked"
+                    self._send("ui", Failed(message.request_id, 0, "poison", line))
+            case Answered() | Failed() | Cancelled() | Interrupted():
+                self._forget_answer(message.request_id)
+                self._send("ui", Notice(f"an answer is not saved: {why}"))
+            case _:
+                self._refuse(message, f"the store died {POISON_AFTER} times over it")
+
+    def _refuse(self, query: Query, reason: str) -> None:
+        """Reply that a query cannot be done. Whoever comes back to a session is told all the same
+        which answer is just coming in it."""
+        reply = refused(query, reason)
+        if isinstance(query, Load) and isinstance(reply, Loaded) and query.session_id:
+            reply = self._with_the_answer_in(query.session_id, reply)
+        self._send("ui", reply)
+
+    def _forget_answer(self, request_id: str) -> None:
+        """Who looks from now on finds the answer in the cache, if it can be found at all."""
+        self._just_answered.pop(self._answered_keys.pop(request_id, ""), None)
+
+    def _with_what_is_under_way(self, reply: Reply) -> Reply:
+        """Add to a loaded session the answer that is just coming in it."""
+        if not isinstance(reply, Loaded) or reply.session is None:
+            return reply
+        return self._with_the_answer_in(reply.session.session_id, reply)
+
+    def _with_the_answer_in(self, session_id: str, reply: Loaded) -> Loaded:
+        under_way = [
+            request for request in self._requests.values() if request.ask.session_id == session_id
+        ]
+        if not under_way:
+            return reply
+        request = under_way[-1]
+        so_far = request.job.text if request.job else ""
+        return msgspec.structs.replace(reply, under_way=request.ask.request_id, so_far=so_far)
 
     # --- jobs ------------------------------------------------------------------------------------
 
@@ -354,12 +454,17 @@ class Dispatcher:
 
     def _end(self, job: Job, terminal: Terminal) -> None:
         """End a job, and with it every request that waits for it, each with its own message."""
+        first, *others = job.subscribers  # one that was cancelled is none of them any more
+        if isinstance(terminal, Answered) and self._by_key.get(job.key) is job:
+            self._just_answered[job.key] = terminal
+            self._answered_keys[first] = job.key
         self._drop(job)
-        for request_id in job.subscribers:
-            own = msgspec.structs.replace(terminal, request_id=request_id)
-            if isinstance(own, Answered) and request_id != job.id:
-                own = msgspec.structs.replace(own, cached_age_s=0.0)  # paid for by the first
-            self._finish(own)
+        self._finish(msgspec.structs.replace(terminal, request_id=first))
+        for request_id in others:
+            if isinstance(terminal, Answered):
+                self._finish(_shared(terminal, request_id))
+            else:
+                self._finish(msgspec.structs.replace(terminal, request_id=request_id))
 
     def _drop(self, job: Job) -> None:
         del self._jobs[job.id]
@@ -382,16 +487,17 @@ class Dispatcher:
 
     # --- sending ---------------------------------------------------------------------------------
 
-    def _to_store(self, message: Ask | Terminal | Load) -> None:
-        """Send the store something that it will acknowledge."""
-        self._ledger.enter(message)
-        if self._ledger.up:
-            self._send("store", message)
-
     def _send(self, to: ProcessRole, message: Message, slot: int = 0) -> None:
         self._out.append(Send(to, slot, message))
 
     def _flush(self) -> list[Send]:
         self._give_out()
+        for message in self._ledger.due():
+            self._send("store", message)
         out, self._out = self._out, []
         return out
+
+
+def _shared(answered: Answered, request_id: str) -> Answered:
+    """Return the answer as another request gets it, whose call the first one has paid for."""
+    return msgspec.structs.replace(answered, request_id=request_id, cached_age_s=0.0)

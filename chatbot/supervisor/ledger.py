@@ -1,28 +1,99 @@
-"""What the store was told and has not acknowledged, in order."""
+"""What the store was told and has not acknowledged, in order: pure.
 
-from chatbot.messages import Answered, Ask, Cancelled, Failed, Interrupted, Load, Message, Terminal
+It outlives the store. A store that comes back is told it again; while there is none, questions and
+answers gather here, up to a limit, so that nothing is lost when there is one again.
+
+A message may be what the store dies of. One that was on its way in two deaths is told alone after
+that, with nothing behind it until it is acknowledged; one that two more stores die of is poison.
+"""
+
+import msgspec
+
+from chatbot.history import DIGEST_OF_NOTHING, extended
+from chatbot.messages import (
+    Answered,
+    Ask,
+    Cancelled,
+    Failed,
+    Interrupted,
+    Message,
+    Query,
+    Terminal,
+    Undo,
+)
 
 TERMINALS: tuple[type[Message], ...] = (Answered, Failed, Cancelled, Interrupted)
+ALONE_AFTER = 2
+POISON_AFTER = 4
+KEPT_MESSAGES = 2000
+KEPT_CHARACTERS = 32 * 1024 * 1024
+
+Told = Ask | Terminal | Query
+Key = tuple[str, type[Message]]
+
+
+class _Entry:
+    __slots__ = ("deaths", "message")
+
+    def __init__(self, message: Told) -> None:
+        self.message = message
+        self.deaths = 0
 
 
 class Ledger:
-    """Remembers each message to the store until its acknowledgement, to repeat it after a restart.
+    """Remembers each message to the store until its acknowledgement.
 
     The order is kept: in a session, an answer is saved before the question that follows it.
-    `gone` is empty while there is a store or will be one again; then it says why not.
+    `gone` is empty while there is a store or will be one at once; else it says why not. It stays so
+    until a store has acknowledged all that waited for it: that it runs does not mean that it can
+    save. `unsaved` counts what was too much to be kept until then.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[str, type[Message]], Ask | Terminal | Load] = {}
+        self._entries: dict[Key, _Entry] = {}
+        self._unsent: dict[Key, None] = {}  # in order
+        self._alone: Key | None = None
+        self._backlog: set[Key] = set()
+        self._kept_characters = 0
         self.up = False
         self.gone = ""
+        self.unsaved = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def enter(self, message: Ask | Terminal | Load) -> None:
-        """Remember a message until it is acknowledged."""
-        self._entries[message.request_id, type(message)] = message
+    def enter(self, message: Told, *, known: bool = False) -> None:
+        """Remember a message until it is acknowledged; `known`: the store has done it already."""
+        key = (message.request_id, type(message))
+        if self.gone:
+            message = _compact(message)
+            characters = self._kept_characters + _characters_of(message)
+            if len(self) >= KEPT_MESSAGES or characters > KEPT_CHARACTERS:
+                self.unsaved += 1
+                return
+            self._kept_characters = characters
+        self._entries[key] = _Entry(message)
+        if not known:
+            self._unsent[key] = None
+
+    def due(self) -> list[Told]:
+        """Return what the store is to be told now, in order."""
+        told: list[Told] = []
+        while self.up and self._unsent and self._alone is None:
+            key = next(iter(self._unsent))
+            entry = self._entries[key]
+            if entry.deaths >= ALONE_AFTER:
+                if len(self._entries) > len(self._unsent):  # wait until the way is clear
+                    break
+                self._alone = key
+            del self._unsent[key]
+            told.append(entry.message)
+        return told
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether the store that is up has acknowledged all that was there when it came."""
+        return self.up and not self._backlog
 
     def asked(self, request_id: str) -> bool:
         """Whether an `Ask` of this request stands unacknowledged."""
@@ -31,16 +102,72 @@ class Ledger:
     def acknowledge(self, request_id: str, *kinds: type[Message]) -> None:
         """Forget the messages of these kinds: the store has them."""
         for kind in kinds:
-            self._entries.pop((request_id, kind), None)
+            key = (request_id, kind)
+            self._entries.pop(key, None)
+            self._backlog.discard(key)
+            self._unsent.pop(key, None)  # a hit saves an answer that nobody has told the store of
+            if self._alone == key:
+                self._alone = None
+        if self.is_caught_up:
+            self.gone = ""
 
-    def unacknowledged(self) -> list[Ask | Terminal | Load]:
-        """Return what a store that has just started must be told again."""
-        return list(self._entries.values())
+    def store_up(self) -> None:
+        """There is a store: all that stands here is due again."""
+        self.up = True
+        self._alone = None
+        self._unsent = dict.fromkeys(self._entries)
+        self._backlog = set(self._entries)
+        if self.is_caught_up:
+            self.gone = ""
 
-    def abandon(self, reason: str) -> list[Ask | Terminal | Load]:
-        """There will be no store: forget everything, and return it."""
-        entries = self.unacknowledged()
-        self._entries.clear()
+    def store_down(self) -> list[Told]:
+        """The store died; return what it has died of too often, which is forgotten."""
+        if not self.up:
+            return []
+        self.up = False
+        poison: list[Told] = []
+        for key, entry in list(self._entries.items()):
+            if key in self._unsent:
+                continue
+            entry.deaths += 1
+            if entry.deaths >= POISON_AFTER:
+                poison.append(self._entries.pop(key).message)
+        return poison
+
+    def store_gone(self, reason: str) -> list[Told]:
+        """There is no store for now: keep the turns, and return all there was."""
         self.up = False
         self.gone = reason
-        return entries
+        self._kept_characters = 0
+        told = [entry.message for entry in self._entries.values()]
+        self._entries.clear()
+        self._unsent.clear()
+        for message in told:
+            if isinstance(message, Ask | Terminal | Undo):
+                self.enter(message)
+        return told
+
+
+def _compact(message: Told) -> Told:
+    """Return the message as it is kept for a later store, who must not answer the question from
+    its cache any more: somebody else does so now. The digest stands for the history."""
+    if not isinstance(message, Ask):
+        return message
+    return msgspec.structs.replace(
+        message,
+        history=(),
+        history_digest=message.history_digest or extended(DIGEST_OF_NOTHING, message.history),
+        cache="refresh" if message.cache == "use" else message.cache,
+    )
+
+
+def _characters_of(message: Told) -> int:
+    match message:
+        case Ask():
+            return len(message.content) + len(message.target.system or "")
+        case Answered():
+            return len(message.completion.text) + len(message.completion.reasoning)
+        case Failed() | Cancelled() | Interrupted():
+            return len(message.text)
+        case _:
+            return 0

@@ -1,14 +1,15 @@
 """What runs, in which order, and what each process may say: data, no code that starts anything.
 
-    ui          Ask · Cancel · Load · ListModels · Leaving          ──▶ dispatcher
-    store       Accepted · Saved · Loaded                           ──▶ dispatcher
+    ui          Ask · Cancel · Load · Search · ListModels · …       ──▶ dispatcher
+    store       Accepted · Saved · Loaded · Listed · Notice · …     ──▶ dispatcher
     worker × N  Sending · Retrying · Delta · Answered · Failed · …  ──▶ dispatcher
     sim-server  (its address, in Ready)
     telemetry   Notice                                              ──▶ ui
     all         Ready · Beat · Resigned · Report ──▶ supervisor (a Report goes on to telemetry)
 
 The UI starts first and alone, so that its prompt is there while the others are still loading; then
-what the first answer needs, then the rest. The simulated server starts when it is first needed.
+what the first answer needs, then the rest. The simulated server starts when it is first needed. A program that only manages
+sessions needs the store alone: nothing is asked, and nothing traced.
 """
 
 import signal
@@ -53,15 +54,15 @@ def ui(settings: Settings) -> ProcessSpec:
 
 def to_answer(settings: Settings) -> tuple[ProcessSpec, ...]:
     """What the first answer needs, in order: starts once the UI is ready."""
-    store = ProcessSpec(
-        Child("store", 0, "chatbot.store.process", outlives_parent=True),
-        settings.store,
-        FromStore | FromAny,
-        FOR_STORE,
-        30.0,
-        10.0,
-    )
-    return (_worker(settings, 0), store)
+    if settings.ui.mode == "manage":
+        return (store(settings),)
+    return (_worker(settings, 0), store(settings))
+
+
+def store(settings: Settings) -> ProcessSpec:
+    """The database. It outlives the supervisor, to save what it was sent."""
+    child = Child("store", 0, "chatbot.store.process", outlives_parent=True)
+    return ProcessSpec(child, settings.store, FromStore | FromAny, FOR_STORE, 30.0, 10.0)
 
 
 def telemetry(settings: Settings) -> ProcessSpec:

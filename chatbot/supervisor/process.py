@@ -23,6 +23,7 @@ from chatbot.messages import (
     Beat,
     Call,
     Cancelled,
+    Entered,
     Failed,
     Interrupt,
     Interrupted,
@@ -30,6 +31,7 @@ from chatbot.messages import (
     Level,
     ListModels,
     Load,
+    Loaded,
     Message,
     Notice,
     NotSaving,
@@ -37,13 +39,16 @@ from chatbot.messages import (
     Ready,
     Report,
     Resigned,
+    Saving,
     Stop,
+    refused,
 )
 from chatbot.settings import Settings
 from chatbot.supervisor import plan
 from chatbot.supervisor.child import Arrived, Ended, Events, RunningChild, Signalled
 from chatbot.supervisor.dispatch import Dispatcher, Send
 from chatbot.supervisor.family import Family
+from chatbot.supervisor.outage import Outage
 from chatbot.supervisor.plan import ProcessSpec
 from chatbot.supervisor.policy import GiveUp, Restart
 from chatbot.supervisor.router import Router
@@ -53,6 +58,7 @@ _ASLEEP_S = 3.0
 _SETTLE_S = 10.0
 _RUNG_S = 1.0
 _HURRIED_S = 0.3
+_LAST_TRY_S = 3.0
 _ENDED = "the program was ended"
 
 
@@ -80,7 +86,7 @@ class Supervisor:
         self._exit_code: int | None = None
         self._stopping = False
         self._hurried = False
-        self._not_saving = ""
+        self._outage = Outage()
         self._session_id = settings.ui.session_id
         self._modes = host.TerminalModes()
 
@@ -165,21 +171,24 @@ class Supervisor:
                 pass
             case Ready():
                 self._on_ready(child, message)
-            case Notice():
+            case Entered(session_id):
+                self._session_id = session_id
+            case Notice() if child.role == "telemetry":
                 self._tell_ui(message)
-            case Resigned(reason):
+            case Resigned(reason, lasting):
                 child.resignation = reason
+                if child.role == "store":
+                    self._outage.is_lasting = lasting
             case Leaving(exit_code):
                 child.stopping = True
                 self._exit_code = exit_code
             case Ask() | ListModels() if self._stopping:
                 pass  # nobody is left to answer it, or to see the answer
             case _ if child.role == "ui":
-                if isinstance(message, Ask | Load) and message.session_id:
-                    self._session_id = message.session_id
                 self._obey(self._dispatcher.from_ui(message, now))  # type: ignore[arg-type] # its reader decodes nothing else
             case _ if child.role == "store":
                 self._obey(self._dispatcher.from_store(message, now))  # type: ignore[arg-type] # likewise
+                self._tell_if_saving_again()
             case _:
                 self._obey(self._dispatcher.from_worker(child.slot, message, now))  # type: ignore[arg-type] # likewise
         if self._dispatcher.wants_sim_server:
@@ -198,12 +207,19 @@ class Supervisor:
         match send.message:
             case Call() as call:
                 line = f"the conversation is {reason}; /new-session begins anew"
-                refused = Failed(call.request_id, call.attempt, "bad_request", line)
+                failed = Failed(call.request_id, call.attempt, "bad_request", line)
                 now = time.monotonic()
-                self._obey(self._dispatcher.from_worker(send.slot, refused, now))
+                self._obey(self._dispatcher.from_worker(send.slot, failed, now))
             case Answered() | Failed() | Cancelled() | Interrupted() as terminal:
                 failed = Failed(terminal.request_id, terminal.attempt, "internal", reason)
                 self._router.deliver(send.to, send.slot, failed)
+            case Loaded(messages=(_, *rest)) as loaded:  # the answer under way makes it too large
+                shorter = msgspec.structs.replace(
+                    loaded, messages=tuple(rest[len(rest) // 2 :]), truncated=True
+                )
+                self._obey([Send(send.to, send.slot, shorter)])
+            case Loaded() as loaded:
+                self._router.deliver(send.to, send.slot, refused(Load(loaded.request_id), reason))
             case _:
                 pass  # a piece of a stream, whose end tells the whole
 
@@ -256,10 +272,11 @@ class Supervisor:
         match child.role:
             case "ui":
                 self._start_to_answer()
-                if self._not_saving:
-                    self._tell_ui(NotSaving(self._not_saving))
+                if self._outage.reason and child.spec.settings.restarted:  # who has not heard it
+                    self._tell_ui(NotSaving(self._outage.reason))
             case "store":
                 self._obey(self._dispatcher.store_up())
+                self._tell_if_saving_again()
             case "worker":
                 self._obey(self._dispatcher.worker_up(child.slot))
                 self._start_once(*plan.behind_the_first_worker(self._settings))
@@ -278,11 +295,12 @@ class Supervisor:
             case "worker":
                 self._obey(self._dispatcher.worker_down(child.slot))
             case "store":
-                self._dispatcher.store_down()
+                self._obey(self._dispatcher.store_down())
             case "sim-server":
                 self._dispatcher.sim_down()
             case "ui":
                 self._modes.restore()
+                self._router.ui_ended()
             case "telemetry" | "supervisor":
                 pass
         if child.stopping or (self._stopping and child.role != "store"):
@@ -326,9 +344,7 @@ class Supervisor:
                 self._say(f"the terminal process ended: {reason}")
                 self._exit_code = ExitCode.USAGE if usage else ExitCode.TURN_FAILED
             case "store":
-                self._not_saving = reason
-                self._tell_ui(NotSaving(reason))
-                self._obey(self._dispatcher.store_gone(reason, time.monotonic()))
+                self._go_round_the_store(spec, reason)
             case "worker":
                 self._start_once(*plan.behind_the_first_worker(self._settings))
                 if not self._family.of("worker") and not self._family.is_due("worker"):
@@ -341,6 +357,21 @@ class Supervisor:
             case "supervisor":
                 pass
 
+    def _go_round_the_store(self, spec: ProcessSpec, reason: str) -> None:
+        """Go on without a store, and try again later whether there can be one."""
+        now = time.monotonic()
+        after_s, is_news = self._outage.failed(reason)
+        if is_news:
+            self._tell_ui(NotSaving(reason))
+        self._obey(self._dispatcher.store_gone(reason, now))
+        if not self._stopping and not self._outage.is_lasting:
+            self._family.due.append((now + after_s, spec))
+
+    def _tell_if_saving_again(self) -> None:
+        if self._outage.reason and self._dispatcher.is_saving:
+            self._outage.ended()
+            self._tell_ui(Saving(self._dispatcher.take_unsaved()))
+
     def _tell_ui(self, message: Message) -> None:
         self._router.deliver("ui", 0, message)
 
@@ -348,7 +379,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Stop everything, role by role, each by the same ladder: message, TERM, KILL."""
-        self._start_once(plan.telemetry(self._settings))  # what was reported is to be written
+        if self._settings.ui.mode != "manage":
+            self._start_once(plan.telemetry(self._settings))  # what was reported is to be written
         self._stopping = True
         self._family.due = [entry for entry in self._family.due if entry[1].child.role == "store"]
         for role in plan.STOP_ORDER:
@@ -363,10 +395,31 @@ class Supervisor:
     def _settle(self) -> None:
         """End what is still open, and see everything saved, even by a store that dies just now."""
         self._obey(self._dispatcher.end_all(_ENDED))
-        settled = self._turn_until(self._is_settled, time.monotonic() + _SETTLE_S)
+        if self._outage.reason:
+            self._family.due.clear()
+            self._try_a_last_time()
+        self._turn_until(self._is_settled, time.monotonic() + _SETTLE_S)
         self._family.due.clear()
-        if not settled:
-            self._say("the last messages could not be saved in time")
+        if unsaved := self._dispatcher.unsaved:
+            were = "message was" if unsaved == 1 else "messages were"
+            why = self._outage.reason or f"the store did not save it within {_SETTLE_S:g} s"
+            self._say(f"{unsaved} {were} not saved: {why}")
+
+    def _try_a_last_time(self) -> None:
+        """See whether what could not be saved until now can be saved by now."""
+        if not self._dispatcher.unsaved or self._outage.is_lasting:
+            return
+        if not self._family.of("store"):
+            self._start(plan.store(self._settings))
+
+        def decided() -> bool:
+            stores = self._family.of("store")
+            return not stores or stores[0].ready
+
+        if not self._turn_until(decided, time.monotonic() + _LAST_TRY_S):
+            for store in self._family.of("store"):
+                store.stopping = True
+                store.kill()
 
     def _is_settled(self) -> bool:
         has_store = self._family.of("store") or self._family.is_due("store")

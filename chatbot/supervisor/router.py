@@ -86,6 +86,10 @@ class Router:
         self._telemetry_gone = True
         self._early_reports.clear()
 
+    def ui_ended(self) -> None:
+        """Forget what was held for a UI that has died: the next one is told the whole text so far."""
+        self._held.clear()
+
     def show_held(self) -> None:
         """Try again to show what the UI had no room for."""
         held, self._held = self._held, {}

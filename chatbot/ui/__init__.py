@@ -1,7 +1,8 @@
 """The terminal: what a person types goes out as messages, what comes back goes on the screen.
 
-Reading order: `process` (the modes, the lines) · `exchange` (the turn, and all else that is said to and
-heard from the other processes) · `conversation` (what the chat knows; pure) · `commands` (lines that
-begin with a slash; pure) · `view` (the one place that writes to the terminal) · `sanitize` (pure) ·
-`terminal` (lines in, and Ctrl-C).
+Reading order: `process` (the modes) · `chat` (what a line does, a session that goes on) · `exchange` (the
+turn, and all else that is said to and heard from the other processes) · `conversation` (what the chat
+knows; pure) · `commands` (lines that begin with a slash; pure) · `manage` (saved sessions and the cache) ·
+`listing` and `export` (how they look as text, Markdown, JSON; pure) · `newfile` · `view` (the one place
+that writes to the terminal) · `sanitize` (pure) · `terminal` (lines in, and Ctrl-C).
 """

@@ -12,6 +12,15 @@ HELP = """\
 /help, /?                    this list
 /quit, /exit, /bye           leave (also Ctrl-D)
 /new-session, /new           begin a new session
+/sessions                    the sessions that were used last
+/resume [ID]                 go on with another session
+/rename TITLE                give this session a title
+/delete [ID]                 delete this session, or another, for good
+/search TEXT                 the messages with all these words, in all sessions
+/history                     all that was said in this session
+/undo                        take the last turn back
+/regenerate                  ask the last question again
+/export [FILE]               write this session to a file: FILE.md, or FILE.json
 /switch BACKEND              ask another backend: ollama, anthropic, grok, openai, sim
 /model [NAME]                show the model, or take another
 /models                      list the models of this backend
@@ -34,12 +43,24 @@ _NAMES = (
     "bye",
     "new",
     "new-session",
+    "sessions",
+    "resume",
+    "rename",
+    "delete",
+    "search",
+    "history",
+    "undo",
+    "regenerate",
+    "export",
     "switch",
     "model",
     "models",
     "list-ollama-models",
     "set-ollama-model",
 )
+
+
+_BARE = ("history", "regenerate", "sessions", "undo")  # of which one might think otherwise
 
 
 class Say(msgspec.Struct, frozen=True):
@@ -79,13 +100,60 @@ class ShowModels(msgspec.Struct, frozen=True):
     backend: BackendName | None = None
 
 
+class Sessions(msgspec.Struct, frozen=True):
+    """/sessions"""
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """/resume ID; an empty one only shows which there are."""
+
+    session_id: str
+
+
+class Rename(msgspec.Struct, frozen=True):
+    """/rename TITLE"""
+
+    title: str
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """/delete [ID]; an empty one is the present session."""
+
+    session_id: str
+
+
+class Search(msgspec.Struct, frozen=True):
+    """/search TEXT"""
+
+    text: str
+
+
+class History(msgspec.Struct, frozen=True):
+    """/history"""
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """/undo"""
+
+
+class Regenerate(msgspec.Struct, frozen=True):
+    """/regenerate"""
+
+
+class Export(msgspec.Struct, frozen=True):
+    """/export [FILE]; an empty name stands for one made from the session's id."""
+
+    file: str
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A line that looks like a command and is none; the reason is one line with its remedy."""
 
     reason: str
 
 
-Line = Say | Quit | NewSession | Help | Switch | SetModel | ShowModels | Refused
+OfSessions = Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export
+Line = Say | Quit | NewSession | Help | Switch | SetModel | ShowModels | OfSessions | Refused
 
 
 def parse(line: str) -> Line | None:
@@ -98,6 +166,8 @@ def parse(line: str) -> Line | None:
         return Say(text)
     name = match[1].lower()
     argument = (match[2] or "").strip()
+    if name in _BARE and argument:
+        return Refused(f"/{name} takes nothing after it")
     match _ALIASES.get(name, name):
         case "quit":
             return Quit()
@@ -117,6 +187,28 @@ def parse(line: str) -> Line | None:
             return ShowModels()
         case "list-ollama-models":
             return ShowModels("ollama")
+        case "sessions":
+            return Sessions()
+        case "resume":
+            return Resume(argument)
+        case "rename" if argument:
+            return Rename(argument)
+        case "rename":
+            return Refused("/rename needs a title, for example /rename What the sky is made of")
+        case "delete":
+            return Delete(argument)
+        case "search" if argument:
+            return Search(argument)
+        case "search":
+            return Refused("/search needs words, for example /search blue sky")
+        case "history":
+            return History()
+        case "undo":
+            return Undo()
+        case "regenerate":
+            return Regenerate()
+        case "export":
+            return Export(argument)
         case _:
             return Refused(_unknown(name))
 

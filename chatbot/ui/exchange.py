@@ -7,19 +7,24 @@ a turn asks for it to be cancelled, and a second one leaves.
 import os
 import time
 from collections import deque
-from typing import assert_never
+from collections.abc import Iterator, Sequence
+from typing import TypeVar, assert_never
 
-from chatbot.errors import ChatbotError, ExitCode
+from chatbot.errors import ChatbotError, ExitCode, MessageTooLarge
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     Answered,
     BackendName,
+    CacheRead,
     Cancel,
     Cancelled,
     Delta,
+    Entered,
     Failed,
+    Found,
     Interrupt,
     Interrupted,
+    Listed,
     ListModels,
     Load,
     Loaded,
@@ -27,21 +32,30 @@ from chatbot.messages import (
     Notice,
     NotSaving,
     ProcessRestarted,
+    Query,
+    Recovered,
     Retrying,
     Saved,
+    Saving,
     Stop,
+    StoredMessage,
     Terminal,
     UiInbox,
+    Undone,
 )
-from chatbot.tracing import Recorder
+from chatbot.tracing import Recorder, trace_id_of
+from chatbot.ui import listing
 from chatbot.ui.conversation import Conversation
 from chatbot.ui.terminal import Terminal as Keyboard
 from chatbot.ui.view import View
 
 _WAIT_S = 1.0
-_LOAD_WITHIN_S = 45.0
-_REJOIN_WITHIN_S = 2.0  # silence after which a turn that was under way is not waited for
+_REPLY_WITHIN_S = 45.0
 _SECOND_KEY_S = 10.0
+
+GIVEN_UP = "given up"
+
+R = TypeVar("R", Loaded, Listed, Found, Undone, CacheRead, Recovered)
 
 
 class Leave(Exception):
@@ -78,10 +92,12 @@ class Exchange:
         self._unread: deque[UiInbox] = deque()
         self._last_interrupt = float("-inf")
         self._cancelling = ""
-        self._late: Terminal | None = None
+        self._ended: Terminal | None = None
+        self.not_saving = ""
 
-    def turn(self, chat: Conversation, text: str) -> Terminal:
-        """Ask, show the answer as it comes, and remember it. Raises MessageTooLarge."""
+    def turn(self, chat: Conversation, text: str | None) -> Terminal:
+        """Ask, show the answer as it comes, and remember it. Without a text, the last question is
+        asked again, and the new turn takes the place of the last. Raises MessageTooLarge."""
         request_id = new_request_id()
         with self._recorder.span(
             "chat_turn",
@@ -91,26 +107,50 @@ class Exchange:
             gen_ai__request__model=chat.target.model,
         ) as span:
             with self._recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:
-                self._outbox.send(
-                    chat.ask(request_id, text, hop=hop.traceparent, turn=span.traceparent)
-                )
-            try:
-                self._view.begin(request_id, chat.session_id, chat.target)
-                terminal, streamed = self._await_terminal(request_id)
-            except Leave:
-                self._view.leave()
-                raise
-            except (BrokenPipeError, ChatbotError):  # nobody sees the rest: do not pay for it
-                self._outbox.send(Cancel(request_id))
-                raise
+                if text is None:
+                    ask = chat.ask_again(request_id, hop=hop.traceparent, turn=span.traceparent)
+                else:
+                    ask = chat.ask(request_id, text, hop=hop.traceparent, turn=span.traceparent)
+                self._outbox.send(ask)
+            if text is None:
+                chat.undo()
+            terminal, streamed = self._see(chat, request_id)
             span.set("status", type(terminal).__name__.lower())
-            if isinstance(terminal, Failed):
-                span.fail(terminal.kind)
-            elif isinstance(terminal, Interrupted):
-                span.fail("interrupted")
-            chat.answered(text, text_of(terminal))
+            match terminal:
+                case Failed(kind=kind):
+                    span.fail(kind)
+                case Interrupted():
+                    span.fail("interrupted")
+                case Answered(call_traceparent=call) if trace_id_of(call) != span.trace_id:
+                    span.link(call)  # another turn's call was paid for
+                case _:
+                    pass
+            chat.answered(request_id, ask.content, text_of(terminal))
             self._view.end(terminal, streamed)
         return terminal
+
+    def follow(self, chat: Conversation, loaded: Loaded) -> Terminal:
+        """Go on with the turn that was under way when this process's predecessor was killed: show
+        what has come of its answer, and the rest as it comes."""
+        request_id = loaded.under_way
+        question = chat.reopen(request_id)
+        terminal, streamed = self._see(chat, request_id, loaded.so_far)
+        chat.answered(request_id, question, text_of(terminal))
+        self._view.end(terminal, streamed)
+        return terminal
+
+    def ended(self) -> Terminal | None:
+        """Return, once, the end of a turn that came while nobody waited for it: that of the turn in
+        which this process's predecessor was killed, where it came before the session."""
+        terminal, self._ended = self._ended, None
+        return terminal
+
+    def show_ended(self, chat: Conversation, terminal: Terminal) -> None:
+        """Show the end of such a turn, with its answer, and remember it."""
+        question = chat.reopen(terminal.request_id)
+        chat.answered(terminal.request_id, question, text_of(terminal))
+        self._view.begin(terminal.request_id, chat.session_id, chat.target)
+        self._view.end(terminal, "")
 
     def was_interrupted(self, terminal: Terminal) -> bool:
         """Whether Ctrl-C was pressed in the turn that ended so, even if the answer came whole."""
@@ -134,52 +174,83 @@ class Exchange:
                 case _:
                     self._notice(message)
 
+    def enter(self, session_id: str) -> None:
+        """Say which session the terminal is in now, in case it has to be started again."""
+        self._outbox.send(Entered(session_id))
+
     def load(self, session_id: str | None) -> Loaded:
-        """Ask for a session, or for the latest one, and wait for it, with a deadline."""
-        request_id = new_request_id()
-        self._outbox.send(Load(request_id, session_id))
-        deadline = time.monotonic() + _LOAD_WITHIN_S
+        """Ask for a session, or for the latest one, before there is a chat: Ctrl-C leaves."""
+        return self._reply(Load(new_request_id(), session_id), Loaded, leaves=True)
+
+    def reply(self, query: Query, kind: type[R], within_s: float = _REPLY_WITHIN_S) -> R:
+        """Ask the store, and wait for its reply, with a deadline; Ctrl-C in a chat gives it up. What
+        went wrong is the reply's `error`."""
+        return self._reply(query, kind, within_s, leaves=not self._chatting)
+
+    def whole(self, session_id: str) -> tuple[Loaded, Iterator[tuple[StoredMessage, bool]]]:
+        """Return a session, and all of its messages, each with whether it is a question without an
+        answer. They are read piece by piece; raises ChatbotError where that fails."""
+        first = self.reply(Load(new_request_id(), session_id, after=0), Loaded)
+        return first, listing.by_turns(self._pages(first))
+
+    def _pages(self, loaded: Loaded) -> Iterator[Sequence[StoredMessage]]:
+        yield loaded.messages
+        while loaded.truncated and loaded.session is not None and loaded.messages:
+            session_id, last = loaded.session.session_id, loaded.messages[-1].id
+            loaded = self.reply(Load(new_request_id(), session_id, after=last), Loaded)
+            if loaded.error:
+                raise ChatbotError(f"cannot read all of the session: {loaded.error}")
+            if loaded.session is None:
+                raise ChatbotError("cannot read all of the session: it was deleted meanwhile")
+            yield loaded.messages
+
+    def _reply(
+        self, query: Query, kind: type[R], within_s: float = _REPLY_WITHIN_S, *, leaves: bool
+    ) -> R:
+        try:
+            self._outbox.send(query)
+        except MessageTooLarge as error:
+            return kind(query.request_id, error=str(error))
+        deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             match message := self._next():
                 case None:
                     pass
-                case Loaded() if message.request_id == request_id:
+                case NotSaving(reason=reason) if leaves:
+                    self.not_saving = reason  # the reply says the same
+                case Interrupt() if not self._keyboard.is_echo(message):
+                    if leaves:
+                        raise Leave(ExitCode.INTERRUPTED)
+                    return kind(query.request_id, error=GIVEN_UP)
+                case _ if isinstance(message, kind) and message.request_id == query.request_id:
                     return message
-                case NotSaving():
-                    pass  # the answer to the Load says the same
-                case Interrupt() if not self._keyboard.is_echo(message):
-                    raise Leave(ExitCode.INTERRUPTED)
                 case _:
                     self._notice(message)
-        return Loaded(request_id, error=f"the store did not answer within {_LOAD_WITHIN_S:g} s")
+        return kind(query.request_id, error=f"the store did not answer within {within_s:g} s")
 
-    def rejoin(self, chat: Conversation) -> None:
-        """Wait for the answer that was under way when this process's predecessor was killed, as
-        long as there are signs of it; one that comes later is shown after the next line."""
-        deadline = time.monotonic() + _REJOIN_WITHIN_S
-        while self._late is None and time.monotonic() < deadline:
-            match message := self._next():
-                case None:
-                    pass
-                case Delta():
-                    deadline = time.monotonic() + _LOAD_WITHIN_S
-                case Interrupt() if not self._keyboard.is_echo(message):
-                    return
-                case _:
-                    self._notice(message)
-        self._show_late(chat)
-
-    def catch_up(self, chat: Conversation) -> None:
+    def catch_up(self) -> None:
         """Show what came while the person was typing. A Ctrl-C from then has had its effect."""
         while (message := self._next(0)) is not None:
             if isinstance(message, Interrupt):
                 self._keyboard.is_echo(message)
             self._notice(message)
-        self._show_late(chat)
 
-    def _await_terminal(self, request_id: str) -> tuple[Terminal, str]:
-        """Show what comes until the turn's terminal message; return it and the text shown so far."""
-        streamed: list[str] = []
+    def _see(self, chat: Conversation, request_id: str, so_far: str = "") -> tuple[Terminal, str]:
+        """Show a turn until its terminal message; return it and the text shown so far."""
+        try:
+            self._view.begin(request_id, chat.session_id, chat.target)
+            if so_far:
+                self._view.delta(request_id, so_far, reasoning=False)
+            return self._await_terminal(request_id, so_far)
+        except Leave:
+            self._view.leave()
+            raise
+        except (BrokenPipeError, ChatbotError):  # nobody sees the rest: do not pay for it
+            self._outbox.send(Cancel(request_id))
+            raise
+
+    def _await_terminal(self, request_id: str, so_far: str) -> tuple[Terminal, str]:
+        streamed = [so_far]
         while True:
             match message := self._next():
                 case None:
@@ -206,12 +277,6 @@ class Exchange:
         self._cancelling = request_id
         self._outbox.send(Cancel(request_id))
 
-    def _show_late(self, chat: Conversation) -> None:
-        terminal, self._late = self._late, None
-        if terminal is not None and chat.rejoin(text_of(terminal)):
-            self._view.begin(terminal.request_id, chat.session_id, chat.target)
-            self._view.end(terminal, "")
-
     def _next(self, timeout_s: float = _WAIT_S) -> UiInbox | None:
         """Return the next message; None after so much silence. The rest of its batch is kept."""
         if not self._unread:
@@ -227,17 +292,25 @@ class Exchange:
             case ProcessRestarted(role=role, reason=reason):
                 self._view.aside(f"[{role} process restarted: {reason}]")
             case NotSaving(reason=reason):
+                self.not_saving = reason
                 self._view.aside(f"not saving: {reason}")
+            case Saving(unsaved=unsaved):
+                self.not_saving = ""
+                were = "was" if unsaved == 1 else "were"
+                lost = f"; {listing.counted(unsaved, 'message')} {were} too many to be kept"
+                self._view.aside(f"saving again{lost if unsaved else ''}")
             case Notice(text=text):
                 self._view.aside(text)
             case Stop():
                 raise Leave(ExitCode.INTERRUPTED)
             case Answered() | Failed() | Cancelled() | Interrupted():
-                self._late = message  # of a turn in which the terminal was killed
+                self._ended = message  # of a turn in which the terminal was killed
             case Interrupt():
                 pass  # one that has had its effect: an echo, or a key at the prompt
-            case Delta() | Saved() | Loaded() | ModelsListed():
+            case Delta() | Saved() | ModelsListed():
                 pass
+            case Loaded() | Listed() | Found() | Undone() | CacheRead() | Recovered():
+                pass  # a reply that came after it was given up
             case _:
                 assert_never(message)
 
@@ -248,5 +321,9 @@ def text_of(terminal: Terminal) -> str:
 
 
 def new_request_id() -> str:
-    """Return an id that no other request has."""
-    return f"req_{os.urandom(8).hex()}"
+    """Return an id that no other request has.
+
+    It begins with the time, so that new ones stand side by side in the database's index, and a row
+    does not change a page of its own there.
+    """
+    return f"req_{time.time_ns() // 1_000_000:012x}{os.urandom(6).hex()}"

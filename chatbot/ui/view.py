@@ -6,6 +6,7 @@ goes to a terminal is sanitized; what goes into a pipe or a file is the text as 
 
 import errno
 import time
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TextIO
 
 import msgspec
@@ -13,21 +14,25 @@ import msgspec
 from chatbot.errors import ChatbotError
 from chatbot.messages import (
     Answered,
+    CacheStats,
     Cancelled,
     Failed,
     Interrupted,
     ModelsListed,
+    SearchHit,
+    Session,
     StoredMessage,
     Target,
     Terminal,
 )
+from chatbot.ui import listing
 from chatbot.ui.sanitize import one_line, sanitize
 
 _encode = msgspec.json.Encoder().encode
 
 
 class View(Protocol):
-    """What a turn looks like while it happens.
+    """What a turn looks like while it happens, and what sessions and the cache look like.
 
     Raises BrokenPipeError when nobody reads any more, ChatbotError when stdout cannot be written.
     """
@@ -38,6 +43,12 @@ class View(Protocol):
     def leave(self) -> None: ...
     def aside(self, text: str) -> None: ...
     def models(self, listed: ModelsListed) -> None: ...
+    def sessions(self, listed: Sequence[Session]) -> None: ...
+    def heading(self, session: Session) -> None: ...
+    def message(self, session_id: str, stored: StoredMessage, *, unanswered: bool) -> None: ...
+    def found(self, hits: Sequence[SearchHit]) -> None: ...
+    def cache(self, stats: CacheStats) -> None: ...
+    def done(self, event: str, line: str, **fields: object) -> None: ...
 
 
 class Notices:
@@ -58,13 +69,6 @@ class Notices:
     def prompt(self, text: str) -> None:
         """Write something that is to stay on its line."""
         self._write(sanitize(text))
-
-    def history(self, messages: tuple[StoredMessage, ...]) -> None:
-        """Show what was said before."""
-        for message in messages:
-            name = "You" if message.role == "user" else "Bot"
-            mark = "" if message.status == "complete" else f" [{message.status}]"
-            self.block(f"{name}: {message.content}{mark}")
 
     def _write(self, text: str) -> None:
         if self._gone:
@@ -98,7 +102,7 @@ class Output:
 
 class TextView:
     """Answers as text. `chatting` puts `Bot: ` before each, for a person who sees both sides;
-    `listing` makes lists of models what goes to stdout, rather than a notice beside the answers."""
+    `listing` makes lists what goes to stdout, rather than notices beside the answers."""
 
     def __init__(
         self, stdout: TextIO, notices: Notices, *, chatting: bool = False, listing: bool = False
@@ -143,7 +147,8 @@ class TextView:
         elif self._chatting and not text and not thought:
             self._notices.prompt("\n")
         self._waiting = False
-        if line := describe(terminal):
+        again = "/regenerate" if self._chatting else "--refresh"
+        if line := describe(terminal, again):
             self._notices.say(line)
 
     def leave(self) -> None:
@@ -174,6 +179,45 @@ class TextView:
                 self._write(f"{listed.backend}\t{one_line(name)}\n")
             else:
                 self._notices.say(name)
+
+    def sessions(self, listed: Sequence[Session]) -> None:
+        """Sessions, one per line."""
+        self._list(listing.sessions(listed))
+
+    def heading(self, session: Session) -> None:
+        """What a session is, above its conversation; in a chat, the lines of its banner."""
+        if self._listing:
+            self._list((*listing.heading(session), ""))
+            return
+        self._notices.say(f"Session: {session.session_id} ({listing.title(session)})")
+
+    def message(self, session_id: str, stored: StoredMessage, *, unanswered: bool) -> None:
+        """A message that was said before."""
+        del session_id
+        if self._listing:
+            self._list(listing.message(stored, unanswered=unanswered))
+        else:
+            self._list((listing.line(stored, unanswered=unanswered),))
+
+    def found(self, hits: Sequence[SearchHit]) -> None:
+        """What a search has found, best first."""
+        self._list(listing.found(hits))
+
+    def cache(self, stats: CacheStats) -> None:
+        """What the answer cache holds."""
+        self._list(listing.cache(stats))
+
+    def done(self, event: str, line: str, **fields: object) -> None:
+        """Something was done, as a line for the person."""
+        del event, fields
+        self._notices.say(line)
+
+    def _list(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if self._listing:
+                self._write(line + "\n")
+            else:
+                self._notices.block(line)
 
     def _end_thinking(self) -> None:
         if self._thinking:
@@ -236,30 +280,50 @@ class JsonView:
         if listed.error:
             self._notices.say(listed.error)
 
+    def sessions(self, listed: Sequence[Session]) -> None:
+        """`session`, for each"""
+        for session in listed:
+            self.heading(session)
+
+    def heading(self, session: Session) -> None:
+        """`session`"""
+        self._event("session", **msgspec.structs.asdict(session))
+
+    def message(self, session_id: str, stored: StoredMessage, *, unanswered: bool) -> None:
+        """`message`"""
+        fields = msgspec.structs.asdict(stored)
+        self._event("message", session_id=session_id, **fields, unanswered=unanswered)
+
+    def found(self, hits: Sequence[SearchHit]) -> None:
+        """`found`, for each"""
+        for hit in hits:
+            self._event("found", **msgspec.structs.asdict(hit))
+
+    def cache(self, stats: CacheStats) -> None:
+        """`cache`"""
+        self._event("cache", **msgspec.structs.asdict(stats))
+
+    def done(self, event: str, line: str, **fields: object) -> None:
+        """The event itself."""
+        del line
+        self._event(event, **fields)
+
     def _event(self, name: str, **fields: object) -> None:
         line = _encode({"event": name, "time": time.time(), **fields}).decode()
         self._out.write(line + "\n")
 
 
-def describe(terminal: Terminal) -> str:
-    """Return the line to show about a turn's end; empty where the answer says it all."""
+def describe(terminal: Terminal, again: str = "--refresh") -> str:
+    """Return the line to show about a turn's end; empty where the answer says it all. `again` is what
+    asks anew instead of taking what was cached."""
     match terminal:
         case Answered(cached_age_s=None):
             return ""
         case Answered(cached_age_s=age_s):
-            return f"(cached {age(age_s or 0.0)}; --refresh asks anew)"
+            return f"(cached {listing.age(age_s or 0.0)}; {again} asks anew)"
         case Failed(message=message):
             return message
         case Cancelled():
             return "(stopped; what came is kept)" if terminal.text else "(stopped)"
         case Interrupted(reason=reason):
             return f"(interrupted: {reason})"
-
-
-def age(seconds: float) -> str:
-    """Return how long ago something was, in the largest unit that fits."""
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        count = int(seconds // size)
-        if count:
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return "just now"

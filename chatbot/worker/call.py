@@ -54,6 +54,7 @@ class LlmCall:
         self._seq = 0
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
+        self._call_traceparent = ""
 
     async def run(self) -> Answered | Failed | Cancelled:
         """Make the call. A cancelled task returns `Cancelled`, after its socket is closed."""
@@ -96,6 +97,7 @@ class LlmCall:
             completion,
             self._first_token_ms,
             self._elapsed_ms(),
+            call_traceparent=self._call_traceparent,
         )
 
     async def _attempt_until_done(self, span: Span) -> None:
@@ -122,6 +124,7 @@ class LlmCall:
         call, backend = self._call, self._backend
         server = self._client.server(backend)
         attempt = Attempt(self._recorder, call, backend, server, parent.traceparent, retries)
+        self._call_traceparent = attempt.traceparent
         try:
             request = self._format.build_chat(
                 call.target, call.messages, stream=True, api_key=backend.api_key

@@ -12,7 +12,7 @@ import pytest
 
 from chatbot.errors import ExitCode
 from chatbot.mailbox import Inbox, Outbox
-from chatbot.messages import Beat, Ready, Stop, SupervisorInbox
+from chatbot.messages import Beat, FromAny, Ready, Stop
 from chatbot.settings import SimServerSettings
 from chatbot.simserver import process
 from chatbot.tracing import Recorder
@@ -31,8 +31,8 @@ def test_the_child_says_where_it_listens_beats_and_stops_when_told() -> None:
         target=lambda: codes.append(process.main(SimServerSettings(), inbox, outbox, recorder))
     )
     room.start()
-    supervisor: Inbox[SupervisorInbox] = Inbox(from_child, SupervisorInbox)
-    came: list[SupervisorInbox] = []
+    supervisor: Inbox[FromAny] = Inbox(from_child, FromAny)
+    came: list[FromAny] = []
     while not any(isinstance(m, Beat) for m in came):
         came += supervisor.take(DEADLINE_S)
     ready = next(m for m in came if isinstance(m, Ready))

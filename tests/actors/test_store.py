@@ -2,7 +2,10 @@
 
 import json
 import queue
+import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from chatbot.errors import ExitCode, StoreUnavailable
+from chatbot.errors import DatabaseDamaged, ExitCode, StoreUnavailable
 from chatbot.mailbox import Inbox, Outbox, Reader, encode, frame_of
 from chatbot.messages import (
     Accepted,
@@ -21,33 +24,49 @@ from chatbot.messages import (
     Ask,
     Beat,
     CachePolicy,
+    CacheRead,
     Cancelled,
     Checkpoint,
     Completion,
+    Delete,
     Failed,
+    Found,
     FromAny,
     FromStore,
     Hit,
     Interrupted,
+    Listed,
+    ListSessions,
     Load,
     Loaded,
     LogRecord,
     Measurement,
     Message,
+    Notice,
+    Prune,
+    Query,
+    ReadCache,
     Ready,
     Record,
+    Recover,
+    Recovered,
+    Rename,
     Report,
     Saved,
+    Search,
     SpanRecord,
     Stop,
     Target,
     Terminal,
+    Undo,
+    Undone,
 )
 from chatbot.settings import StoreSettings
 from chatbot.store import database as database_room
 from chatbot.store import process
 from chatbot.store.database import Database
 from chatbot.tracing import CONSUMER, Recorder
+from tests.fakes import eventually
 
 M = TypeVar("M", bound=Message)
 DEADLINE_S = 20.0
@@ -145,7 +164,7 @@ class Room:
                     self._received.put(message)
 
 
-Begin = Callable[[], Room]
+Begin = Callable[..., Room]
 
 
 @pytest.fixture
@@ -158,8 +177,8 @@ def build(path: str) -> Iterator[Begin]:
     """Build stores on one database, and end them all after the test."""
     rooms: list[Room] = []
 
-    def build() -> Room:
-        rooms.append(Room(StoreSettings(path)))
+    def build(**limits: Any) -> Room:
+        rooms.append(Room(StoreSettings(path, **limits)))
         return rooms[-1]
 
     yield build
@@ -171,8 +190,8 @@ def build(path: str) -> Iterator[Begin]:
 def begin(build: Begin) -> Begin:
     """Begin stores, as often as asked."""
 
-    def begin() -> Room:
-        room = build()
+    def begin(**limits: Any) -> Room:
+        room = build(**limits)
         room.start()
         return room
 
@@ -408,6 +427,67 @@ def test_an_answer_nearly_as_large_as_a_frame_is_saved_and_ends_nothing(
     assert [m.content for m in loaded.messages] == ["same"]
 
 
+def test_a_hit_names_the_call_that_was_paid_for_and_its_look_up_links_to_it(
+    begin: Begin, path: str
+) -> None:
+    call = f"00-{'c' * 32}-{'d' * 16}-01"
+    paid = msgspec.structs.replace(answered(1, "a"), call_traceparent=call)
+    room = begin()
+    room.send(ask(1, "same"), paid, ask(2, "same", traceparent=PARENT))
+    room.stop()
+    assert select(path, "SELECT traceparent FROM cache") == [(call,)]
+    other = begin()
+    other.send(ask(3, "same", traceparent=PARENT), ask(4, "new", traceparent=PARENT))
+    other.stop()
+    for each in (room, other):
+        accepted = [m for m in each.rest() if isinstance(m, Accepted)]
+        (hit,) = [m.hit for m in accepted if m.hit is not None]
+        assert hit.call_traceparent == call
+        assert each.spans("cache_lookup")[0].links == (call,)
+    assert other.spans("cache_lookup")[1].links == ()
+
+
+def test_an_answer_that_is_too_old_is_asked_for_anew(begin: Begin, path: str) -> None:
+    room = begin(cache_age_s=-1.0)  # everything is too old, in memory as in SQLite
+    room.send(ask(1, "same"), answered(1, "a"), ask(2, "same"))
+    room.stop()
+    assert [m.hit for m in room.rest() if isinstance(m, Accepted)] == [None, None]
+    assert select(path, "SELECT * FROM cache") == []
+
+
+def test_the_cache_on_disk_keeps_within_its_bound(begin: Begin, path: str) -> None:
+    room = begin(cache_bytes=1000, memory_cache_bytes=0)
+    for number in range(10):
+        room.send(ask(number), answered(number, "x" * 300))
+        room.receive(Accepted)
+        room.receive(Saved)
+    room.send(ask(20, "question 9"), ask(21, "question 0"))
+    room.stop()
+    ((size, entries),) = select(path, "SELECT sum(size), count(*) FROM cache")
+    assert 0 < size <= 1000
+    assert entries == 2
+    again = {m.request_id: m.hit for m in room.rest() if isinstance(m, Accepted)}
+    assert again["r20"] is not None
+    assert again["r21"] is None
+
+
+def test_the_cache_tells_what_it_holds_and_is_cleared_on_both_levels(room: Room, path: str) -> None:
+    room.send(ask(1, "same"), answered(1, "a"), ask(2, "same"), ReadCache("q1"))
+    for _ in range(2):
+        room.receive(Accepted)
+        room.receive(Saved)
+    stats = room.receive(CacheRead).stats
+    assert stats is not None
+    assert (stats.entries, stats.hits, stats.misses) == (1, 1, 1)
+    assert stats.oldest_age_s is not None
+    room.send(ReadCache("q2", clear=True), ReadCache("q3"), ask(3, "same"))
+    cleared, after = room.receive(CacheRead), room.receive(CacheRead)
+    assert cleared.stats is not None
+    assert after.stats is not None
+    assert (cleared.stats.entries, after.stats.entries) == (1, 0)
+    assert room.receive(Accepted).hit is None
+
+
 # --- groups, order, stop -----------------------------------------------------------------------
 
 
@@ -477,6 +557,130 @@ def test_a_session_is_loaded_by_its_id_or_as_the_latest(room: Room) -> None:
     assert room.receive(Loaded) == Loaded("l3")
 
 
+def test_a_name_that_fits_several_sessions_is_an_error_that_names_them(room: Room) -> None:
+    for number in range(2):
+        room.send(msgspec.structs.replace(ask(number), session_id=f"session_1{number}"))
+        room.receive(Accepted)
+    room.send(Load("l1", "session_1"), Load("l2", "0"))
+    assert room.receive(Loaded) == Loaded(
+        "l1", error="session_1 fits several sessions: session_10, session_11"
+    )
+    session = room.receive(Loaded).session
+    assert session is not None
+    assert session.session_id == "session_10"
+
+
+def test_a_turn_that_takes_the_place_of_another_leaves_it_out_of_everything(
+    room: Room, path: str
+) -> None:
+    instead = msgspec.structs.replace(ask(2, "banana"), replaces="r1")
+    room.send(ask(1, "apple"), instead, instead, answered(1, "apple pie"), Load("l1", "s1"))
+    room.send(Search("q1", "apple"), Search("q2", "banana"), ListSessions("q3"))
+    for kind in (Accepted, Accepted, Accepted, Saved):
+        room.receive(kind)
+    loaded = room.receive(Loaded)
+    assert [m.content for m in loaded.messages] == ["banana"]
+    assert room.receive(Found) == Found("q1")
+    assert [hit.snippet for hit in room.receive(Found).hits] == ["banana"]
+    (session,) = room.receive(Listed).sessions
+    assert session.messages == 1
+    assert select(path, "SELECT request_id, active FROM messages ORDER BY id") == [
+        ("r1", 0),
+        ("r2", 1),
+        ("r1", 0),
+    ]
+
+
+def test_a_turn_of_another_session_cannot_be_replaced(room: Room, path: str) -> None:
+    other = Ask("r2", "s2", "x", Target("sim", "sim"), replaces="r1")
+    itself = Ask("r3", "s1", "x", Target("sim", "sim"), replaces="r3")
+    room.send(ask(1), other, itself)
+    room.stop()
+    assert select(path, "SELECT DISTINCT active FROM messages") == [(1,)]
+
+
+def test_an_undone_turn_stays_undone_when_its_answer_comes_late(room: Room, path: str) -> None:
+    room.send(ask(1), Undo("q1", "s1", "r1"), Undo("q2", "s1", "r1"), answered(1, "late"))
+    room.send(Undo("q3", "s1", "r9"), Undo("q4", "s2", "r1"), Load("l1", "s1"))
+    room.stop()
+    _, undone, again, _, unknown, elsewhere, loaded = room.rest()
+    assert (undone, again) == (Undone("q1"), Undone("q2"))
+    refusal = "there is no such turn in this session; nothing was undone"
+    assert (unknown, elsewhere) == (Undone("q3", refusal), Undone("q4", refusal))
+    assert isinstance(loaded, Loaded)
+    assert loaded.messages == ()
+    assert select(path, "SELECT role, content, active FROM messages") == [
+        ("user", "question 1", 0),
+        ("assistant", "late", 0),
+    ]
+
+
+def test_what_is_saved_of_an_undone_turn_in_pieces_is_undone_too(room: Room, path: str) -> None:
+    room.send(ask(1), Undo("q1", "s1", "r1"), Checkpoint("r1", "la"), answered(1, "late"))
+    room.stop()
+    assert select(path, "SELECT content, active FROM messages") == [
+        ("question 1", 0),
+        ("late", 0),
+    ]
+
+
+def test_sessions_are_listed_renamed_and_pruned(room: Room, path: str) -> None:
+    for number in range(4):
+        room.send(msgspec.structs.replace(ask(number), session_id=f"s{number}"))
+        room.receive(Accepted)
+    room.send(ListSessions("q1", 3), Rename("q2", "s0", "a title"), Rename("q3", "s0", " "))
+    listed = room.receive(Listed)
+    assert [s.session_id for s in listed.sessions] == ["s3", "s2", "s1"]
+    assert listed.truncated
+    assert [s.title for s in room.receive(Listed).sessions] == ["a title"]
+    assert room.receive(Listed) == Listed(
+        "q3", error="a title cannot be empty; give it at least one word"
+    )
+    room.send(Rename("q4", "nobody", "x"))
+    assert room.receive(Listed).error == "there is no session nobody; list them to see all"
+    room.send(Prune("q5", 3600.0), Prune("q6", -1.0, 2, dry_run=True), Prune("q7", -1.0, 2))
+    assert room.receive(Listed) == Listed("q5")
+    told, pruned = room.receive(Listed), room.receive(Listed)
+    assert [s.session_id for s in told.sessions] == ["s1", "s0"]
+    assert pruned.sessions == told.sessions
+    assert select(path, "SELECT id FROM sessions ORDER BY id") == [("s2",), ("s3",)]
+
+
+def test_an_answer_that_comes_for_a_deleted_session_is_neither_saved_nor_cached(
+    room: Room, path: str
+) -> None:
+    room.send(ask(1, "same"), Delete("q1", ("s1", "s1", "nobody")), Checkpoint("r1", "secr"))
+    room.send(answered(1, "secret"))
+    room.receive(Accepted)
+    assert [s.session_id for s in room.receive(Listed).sessions] == ["s1"]
+    assert room.receive(Saved).request_id == "r1"
+    for table in ("sessions", "messages", "cache"):
+        assert select(path, f"SELECT * FROM {table}") == []
+    room.send(ask(2, "same"), Delete("q2", ("s9",)))
+    assert room.receive(Accepted).hit is None
+    assert room.receive(Listed) == Listed("q2")
+    assert select(path, "SELECT title FROM sessions") == [("same",)]
+
+
+def test_what_another_instance_deleted_is_not_written_to(begin: Begin, path: str) -> None:
+    one, other = begin(), begin()
+    one.send(ask(1, "same"))
+    one.receive(Accepted)
+    other.send(Delete("q1", ("s1",)))
+    other.receive(Listed)
+    one.send(answered(1, "a"), ask(2))
+    one.receive(Saved)
+    one.receive(Accepted)
+    assert rows(path) == [("r2", "user", "question 2", "complete")]
+
+
+def test_a_database_that_is_whole_is_not_recovered(room: Room) -> None:
+    room.send(Recover("q1"))
+    assert room.receive(Recovered) == Recovered(
+        "q1", error="the database is not damaged; nothing was changed"
+    )
+
+
 # --- when the database fails -------------------------------------------------------------------
 
 
@@ -492,6 +696,8 @@ def test_a_store_that_is_locked_out_beats_until_it_may_write(
         for _ in range(10):  # its loop stands still in the meantime: only the wait itself can beat
             room.beats.get(timeout=DEADLINE_S)
         other.execute("COMMIT")
+    # The person is told why nothing happens: once, however long it takes.
+    assert room.receive(Notice).text == f"waiting: another program is writing to {path}"
     assert room.receive(Accepted).request_id == "r1"
 
 
@@ -512,7 +718,7 @@ def test_a_lock_that_is_never_given_up_ends_the_store_with_the_reason(
     )
     assert isinstance(room.error, StoreUnavailable)
     assert str(room.error) == reason
-    assert room.rest() == []
+    assert [type(m) for m in room.rest()] == [Notice]
     assert room.logged("store_unavailable")[0].fields["reason"] == reason
 
 
@@ -540,6 +746,126 @@ def test_a_session_that_cannot_be_read_is_told_and_the_store_goes_on(room: Room,
         other.execute("ALTER TABLE away RENAME TO messages")
     room.send(ask(1))
     room.receive(Accepted)
+
+
+@pytest.mark.parametrize(
+    ("query", "table"),
+    [
+        (ListSessions("q"), "sessions"),
+        (Rename("q", "s1", "x"), "sessions"),
+        (Delete("q", ("s1",)), "cache"),
+        (Prune("q", -1.0), "cache"),
+        (Search("q", "question"), "messages"),
+        (Undo("q", "s1", "r1"), "messages"),
+        (ReadCache("q"), "cache"),
+    ],
+)
+def test_what_cannot_be_done_is_told_and_undone_and_the_store_goes_on(
+    room: Room, path: str, query: Query, table: str
+) -> None:
+    room.send(ask(1))
+    room.receive(Accepted)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA legacy_alter_table = ON")
+        other.execute(f"ALTER TABLE {table} RENAME TO away")
+    room.send(query)
+    reply: Any = room.receive(Message)
+    assert (reply.request_id, f"no such table: {table}" in reply.error) == ("q", True)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA legacy_alter_table = ON")
+        other.execute(f"ALTER TABLE away RENAME TO {table}")
+    room.send(ask(2))
+    assert room.receive(Accepted).request_id == "r2"
+    assert [request_id for request_id, *_ in rows(path)] == ["r1", "r2"]
+    assert room.error is None
+
+
+def spoiled(path: str) -> dict[str, bytes]:
+    """Leave a database open, with a log, and one of its tables damaged; return what the files hold."""
+    program = """
+import os, sys
+from chatbot.store.database import Database
+database = Database.open(sys.argv[1])
+for number in range(300):
+    database.write("INSERT INTO prices VALUES ('b', :model, 1.0, 1.0)", model=f"{number} " + "x" * 90)
+database.one("PRAGMA wal_checkpoint(TRUNCATE)")
+database.write("INSERT INTO sessions VALUES ('late', '', 1.0, '', '')")
+os._exit(0)
+"""
+    subprocess.run(
+        [sys.executable, "-c", program, path],
+        check=True,
+        timeout=DEADLINE_S,
+        cwd=Path(__file__).parents[2],
+    )
+    ((page,),) = select_untouched(path, "SELECT rootpage FROM sqlite_master WHERE name = 'prices'")
+    with open(path, "r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xaa" * 4096)
+    return files_of(path)
+
+
+def select_untouched(path: str, sql: str) -> list[Any]:
+    """Query a copy of the file without its log."""
+    copy = f"{path}.copy"
+    shutil.copyfile(path, copy)
+    return select(copy, sql)
+
+
+def files_of(path: str) -> dict[str, bytes]:
+    return {name: Path(path + name).read_bytes() for name in ("", "-wal")}
+
+
+def test_what_the_check_finds_ends_the_saving_and_the_files_stay_as_they_are(
+    build: Begin, path: str
+) -> None:
+    before = spoiled(path)
+    assert before["-wal"]
+    room = build()
+    room.start()
+    room.wait()  # nobody has asked for anything
+    assert isinstance(room.error, DatabaseDamaged)
+    assert f"{path} is damaged" in str(room.error)
+    assert files_of(path) == before
+
+
+def test_traces_that_a_killed_store_has_left_are_removed_while_the_next_one_works(
+    begin: Begin, path: str
+) -> None:
+    program = """
+import os, sys
+from chatbot.messages import Ask, Target
+from chatbot.store import queries
+from chatbot.store.database import Database
+from chatbot.store.patience import Patience
+from chatbot.store.scrub import Scrub
+database = Database.open(sys.argv[1])
+database.begin()
+ask = Ask("r0", "s0", "zanzibar", Target("sim", "m"))
+queries.begin_session(database, ask, 1.0)
+queries.accept(database, ask, "", 1.0)
+database.commit()
+database.begin()
+Scrub(database, Patience(database, None, 1.0)).mark("index")
+database.write("DELETE FROM sessions")
+database.commit()
+os._exit(0)
+"""
+    subprocess.run(
+        [sys.executable, "-c", program, path],
+        check=True,
+        timeout=DEADLINE_S,
+        cwd=Path(__file__).parents[2],
+    )
+    assert b"zanzibar" in b"".join(files_of(path).values())
+    room = begin()
+    room.send(ask(1))
+    room.receive(Accepted)
+    assert eventually(lambda: b"zanzibar" not in b"".join(files_of(path).values()))
+    room.send(ask(2))
+    room.receive(Accepted)
+    assert [request_id for request_id, *_ in rows(path)] == ["r1", "r2"]
+    room.stop()
 
 
 # --- telemetry ---------------------------------------------------------------------------------

@@ -16,7 +16,10 @@ from chatbot.errors import ExitCode
 from chatbot.mailbox import Outbox, Reader
 from chatbot.messages import (
     Accepted,
+    Answered,
     Ask,
+    Checkpoint,
+    Completion,
     FromAny,
     FromStore,
     Message,
@@ -131,14 +134,38 @@ def test_a_store_killed_in_its_work_has_kept_all_it_acknowledged(
     assert saved == [f"r{n}" for n in range(SENT)]
 
 
-def test_a_store_whose_parent_is_gone_saves_what_it_was_sent_and_leaves(
+def test_a_store_whose_parent_is_gone_saves_what_it_was_sent_and_ends_it(
     store: StoreProcess, path: str
 ) -> None:
     for number in range(1000):
         store.outbox.post(ask(number))
+    store.outbox.post(Answered("r0", 1, Completion("whole", finish_reason="stop")))
+    store.outbox.post(Checkpoint("r1", "so far"))
     store.abandon()
     assert store.exit_code() == ExitCode.OK
-    assert select(path, "SELECT count(*) FROM messages") == [(1000,)]
+    assert select(path, "SELECT count(*) FROM messages WHERE role = 'user'") == [(1000,)]
+    ends = (
+        "SELECT request_id, content, status, finish_reason, error FROM messages"
+        " WHERE role = 'assistant' AND request_id IN ('r0', 'r1', 'r2') ORDER BY request_id"
+    )
+    assert select(path, ends) == [
+        ("r0", "whole", "complete", "stop", None),
+        ("r1", "so far", "interrupted", "interrupted", "the program was killed"),
+        ("r2", "", "interrupted", "interrupted", "the program was killed"),
+    ]
+    assert select(path, "SELECT count(*) FROM messages WHERE finish_reason = 'interrupted'") == [
+        (999,)
+    ]
+
+
+def test_a_store_that_was_told_to_stop_leaves_what_is_under_way_to_others(
+    store: StoreProcess, path: str
+) -> None:
+    store.outbox.post(ask(1))
+    store.outbox.post(Stop())
+    store.abandon()
+    assert store.exit_code() == ExitCode.OK
+    assert select(path, "SELECT request_id, role FROM messages") == [("r1", "user")]
 
 
 def test_a_store_that_cannot_open_its_database_says_why_and_ends(tmp_path: Path) -> None:

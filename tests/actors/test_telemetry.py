@@ -26,15 +26,16 @@ from chatbot import actor
 from chatbot.errors import ChatbotError, ExitCode
 from chatbot.mailbox import Inbox, Outbox, Reader
 from chatbot.messages import (
+    FromAny,
     LogRecord,
     Measurement,
+    Notice,
     Ready,
     Record,
     Report,
     Resigned,
     SpanRecord,
     Stop,
-    SupervisorInbox,
 )
 from chatbot.settings import TelemetrySettings
 from chatbot.telemetry import process
@@ -65,7 +66,7 @@ class Supervisor:
         self.ended = threading.Event()
         self._ends = [self.parent_out, parent_in, self.child_inbox, self.child_outbox]
         self.reader = Reader(
-            parent_in, SupervisorInbox, self.received.extend, lambda _: self.ended.set()
+            parent_in, FromAny | Notice, self.received.extend, lambda _: self.ended.set()
         )
 
     def wait_ready(self) -> None:

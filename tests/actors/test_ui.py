@@ -13,6 +13,8 @@ from chatbot.errors import ExitCode
 from chatbot.messages import (
     Answered,
     Ask,
+    Cancel,
+    Cancelled,
     Completion,
     Delta,
     FromAny,
@@ -37,9 +39,9 @@ from chatbot.ui.view import Notices
 from tests.fakes import Peer, eventually
 
 SESSION = Session("session_1_a", "title", 1.0, "sim", "sim-large")
-QUESTION = StoredMessage("user", "q", "complete", 0.0)
-PARTIAL = StoredMessage("assistant", "half", "interrupted", 0.0)
-WHOLE = StoredMessage("assistant", "half and half", "complete", 0.0)
+QUESTION = StoredMessage("user", "q", "complete", 0.0, request_id="req_before")
+PARTIAL = StoredMessage("assistant", "half", "interrupted", 0.0, request_id="req_before")
+WHOLE = StoredMessage("assistant", "half and half", "complete", 0.0, request_id="req_before")
 ANSWERED = Answered("req_before", 1, Completion("half and half"))
 
 
@@ -79,13 +81,15 @@ class Supervisor(threading.Thread):
 
     def run(self) -> None:
         while True:
-            message = self._peer.next((Load, Ask, Leaving), 20)
+            message = self._peer.next((Load, Ask, Cancel, Leaving), 20)
             if isinstance(message, Load):
                 self._peer.send(*self._on_load(message.request_id))
             elif isinstance(message, Ask):
                 self.asks.append(message)
                 answer = Answered(message.request_id, 1, Completion("next answer"))
                 self._peer.send(*self.late, answer)
+            elif isinstance(message, Cancel):
+                self._peer.send(Cancelled(message.request_id, 1, "half"))
             elif isinstance(message, Leaving):
                 self.left_with.append(message.exit_code)
                 return
@@ -120,22 +124,93 @@ def test_after_a_restart_the_session_has_what_was_chosen_last(
     assert "You: q\nBot: half and half\n" in err
 
 
-@pytest.mark.parametrize("known", [(QUESTION,), (QUESTION, PARTIAL)])
-@pytest.mark.parametrize("first", ["the answer", "the session"])
-def test_an_answer_that_ends_while_the_terminal_comes_back_is_shown_and_remembered(
+KNOWN = pytest.mark.parametrize("known", [(QUESTION,), (QUESTION, PARTIAL)])
+
+
+@KNOWN
+def test_an_answer_that_is_under_way_goes_on_where_it_was_without_a_piece_lost_or_doubled(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     known: tuple[StoredMessage, ...],
-    first: str,
 ) -> None:
     def on_load(request: str) -> list[Message]:
-        loaded = Loaded(request, SESSION, known)
-        delta = Delta("req_before", 1, 7, " and")
-        return [delta, ANSWERED, loaded] if first == "the answer" else [loaded, delta, ANSWERED]
+        early = Delta("req_before", 1, 6, "half")  # a part of what came so far
+        loaded = Loaded(request, SESSION, known, under_way="req_before", so_far="half")
+        return [early, loaded, Delta("req_before", 1, 7, " and"), ANSWERED]
+
+    ask = chat(monkeypatch, on_load)
+    assert [m.content for m in ask.history] == ["q", "half and half"]
+    out, err = capsys.readouterr()
+    assert out == "half and half\nnext answer\n"
+    assert "You: q\nBot: " in err
+    assert "[interrupted]" not in err
+    assert "[unanswered]" not in err
+
+
+@KNOWN
+def test_an_answer_that_ends_before_the_session_comes_is_shown_and_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    known: tuple[StoredMessage, ...],
+) -> None:
+    def on_load(request: str) -> list[Message]:
+        return [Delta("req_before", 1, 7, " and"), ANSWERED, Loaded(request, SESSION, known)]
 
     ask = chat(monkeypatch, on_load)
     assert [m.content for m in ask.history] == ["q", "half and half"]
     assert capsys.readouterr().out == "half and half\nnext answer\n"
+
+
+def test_the_end_of_a_turn_of_another_session_is_not_shown_in_this_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Answered("req_other", 1, Completion("what is this?"))
+    ask = chat(monkeypatch, lambda request: [other, Loaded(request, SESSION, (QUESTION, PARTIAL))])
+    assert [m.content for m in ask.history] == ["q", "half"]
+    assert capsys.readouterr().out == "next answer\n"
+
+
+@pytest.mark.parametrize("under_way", ["req_before", ""])
+def test_without_a_store_the_answer_that_is_under_way_is_still_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], under_way: str
+) -> None:
+    def on_load(request: str) -> list[Message]:
+        so_far = "half" if under_way else ""
+        loaded = Loaded(request, error="the disk is full", under_way=under_way, so_far=so_far)
+        return [loaded, ANSWERED] if under_way else [ANSWERED, loaded]
+
+    ask = chat(monkeypatch, on_load)
+    assert ask.history == ()
+    assert ask.session_id == "session_1_a"
+    out, err = capsys.readouterr()
+    assert out == "half and half\nnext answer\n"
+    assert "cannot load what was said before: the disk is full\n" in err
+
+
+def test_ctrl_c_stops_an_answer_that_was_under_way_and_the_chat_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on_load(request: str) -> list[Message]:
+        return [
+            Loaded(request, SESSION, (QUESTION,), under_way="req_before", so_far="half"),
+            Interrupt(),
+        ]
+
+    ask = chat(monkeypatch, on_load)
+    assert [m.content for m in ask.history] == ["q", "half"]
+    out, err = capsys.readouterr()
+    assert out == "half\nnext answer\n"
+    assert "(stopped; what came is kept)\n" in err
+
+
+def test_what_was_checkpointed_and_what_was_never_answered_are_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = StoredMessage("user", "lost", "complete", 0.0, request_id="req_lost")
+    ask = chat(monkeypatch, lambda request: [Loaded(request, SESSION, (QUESTION, PARTIAL, lost))])
+    assert [m.content for m in ask.history] == ["q", "half"]
+    err = capsys.readouterr().err
+    assert "You: q\nBot: half [interrupted]\nYou: lost [unanswered]\n" in err
 
 
 def test_an_answer_that_the_session_already_has_is_not_shown_twice(

@@ -335,19 +335,6 @@ def _running(program: Program) -> list[psutil.Process]:
     return found
 
 
-def test_a_database_that_stays_locked_is_told_and_the_chat_goes_on(program: Program) -> None:
-    other = sqlite3.connect(program.directory / "chatbot.db", isolation_level=None)
-    try:
-        other.execute("begin immediate")
-        program.say("second")
-        assert program.next("answered", within_s=60)["text"]
-        assert "not saving: " in program.stderr
-        assert "locked" in program.stderr
-    finally:
-        other.close()
-    assert program.finish() == 0
-
-
 def test_a_killed_tracker_of_multiprocessing_tells_the_user_nothing(program: Program) -> None:
     (tracker,) = [p for p in program.descendants() if "resource_tracker" in " ".join(p.cmdline())]
     tracker.kill()

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chatbot import cli
-from chatbot.settings import Settings, UiMode
+from chatbot.settings import Manage, Settings, UiMode
 from chatbot.supervisor import process
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,6 +149,76 @@ def test_every_option_arrives(run: CommandLine, tmp_path: Path) -> None:
     assert run("--no-cache").ui.cache == "off"
 
 
+@pytest.mark.parametrize(
+    ("argv", "manage"),
+    [
+        ("sessions list", Manage("list")),
+        ("sessions list --limit 5", Manage("list", limit=5)),
+        ("sessions show 57d492", Manage("show", ("57d492",))),
+        ("sessions search blue --limit 3 sky", Manage("search", text="blue sky", limit=3)),
+        ("sessions search -- --limit -x", Manage("search", text="--limit -x")),
+        ("sessions export a", Manage("export", ("a",))),
+        ("sessions export a -o b.JSON", Manage("export", ("a",), format="json", out="b.JSON")),
+        ("sessions export a -o b.json --format md", Manage("export", ("a",), out="b.json")),
+        ("sessions export a --format json -o -", Manage("export", ("a",), format="json")),
+        ("sessions rename a Of the sky", Manage("rename", ("a",), text="Of the sky")),
+        ("sessions delete a b --yes", Manage("delete", ("a", "b"), yes=True)),
+        ("sessions prune --older-than 30d", Manage("prune", older_than_s=30 * 86400.0)),
+        ("sessions prune --older-than 1.5h", Manage("prune", older_than_s=5400.0)),
+        ("sessions prune --older-than 2w", Manage("prune", older_than_s=14 * 86400.0)),
+        ("sessions prune --older-than 90m", Manage("prune", older_than_s=5400.0)),
+        ("sessions prune --keep-last 0 --dry-run", Manage("prune", dry_run=True)),
+        ("sessions prune --keep-last 7 --yes", Manage("prune", keep_last=7, yes=True)),
+        ("sessions recover", Manage("recover")),
+        ("cache stats", Manage("cache-stats")),
+        ("cache clear --yes", Manage("cache-clear", yes=True)),
+    ],
+)
+def test_what_is_to_be_done_with_sessions_and_the_cache(
+    run: CommandLine, argv: str, manage: Manage
+) -> None:
+    settings = (
+        run(*argv.split(), "--db", "my.db")
+        if "--" not in argv.split()
+        else run("sessions", "--db", "my.db", *argv.split()[1:])
+    )
+    assert settings.ui.manage == msgspec.structs.replace(manage, db="my.db")
+    assert settings.ui.mode == "manage"
+    assert (settings.store.path, settings.store.must_exist) == ("my.db", True)
+    assert settings.store.recovers == (manage.action == "recover")
+
+
+def test_options_of_every_program_may_stand_before_the_action(run: CommandLine) -> None:
+    settings = run("sessions", "--json", "--db", "list", "--debug", "list", "--log-dir", "there")
+    assert (settings.ui.json, settings.store.path) == (True, "list")
+    assert (settings.telemetry.debug, settings.telemetry.log_dir) == (True, "there")
+
+
+def test_sessions_can_be_read_whatever_the_backends_are(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://")
+    assert run("sessions", "list").ui.manage == Manage("list", db="chatbot.db")
+
+
+@pytest.mark.parametrize("program", cli.MANAGED)
+def test_without_an_action_there_is_a_short_help(
+    program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([program]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert all(f"  {action} " in err for action in cli.MANAGED[program])
+    assert cli.main([program, "--help"]) == 0
+    assert capsys.readouterr().out == err
+
+
+def test_a_chat_is_to_find_the_database_or_to_make_it(run: CommandLine) -> None:
+    store = run("--backend", "sim").store
+    assert not store.must_exist
+    assert not store.recovers
+
+
 def test_bytes_that_are_no_text_can_still_be_sent(run: CommandLine) -> None:
     settings = run(
         "\udcff", "-s", "\udcff", "-m", "\udcff", "-o", "stop", "\udcff", "--backend", "sim"
@@ -176,6 +247,21 @@ def test_bytes_that_are_no_text_can_still_be_sent(run: CommandLine) -> None:
         (["--db", "x.db", "models"], "goes first"),
         (["sim-server", "--chunks", "0"], "from 1 to 100000"),
         (["sim-server", "--first-token", "-1"], "from 0 to 3600"),
+        (["sessions", "lst"], "did you mean 'list'?"),
+        (["sessions", "x"], "there are list, show"),
+        (["cache", "clean"], "did you mean 'clear'?"),
+        (["sessions", "list", "extra"], "extra"),
+        (["sessions", "list", "--limit", "0"], "from 1 to 100000"),
+        (["sessions", "show"], "ID is missing"),
+        (["sessions", "show", "a", "b"], "unrecognized arguments: b"),
+        (["sessions", "search"], "TEXT is missing"),
+        (["sessions", "rename", "a"], "ID TITLE is missing"),
+        (["sessions", "prune"], "--older-than, --keep-last, or both"),
+        (["sessions", "prune", "--older-than", "30"], "such as 30d"),
+        (["sessions", "prune", "--older-than", "0d"], "such as 30d"),
+        (["sessions", "prune", "--keep-last", "-1"], "from 0 to 1000000"),
+        (["sessions", "export", "a", "--json", "--format", "md"], "-o FILE"),
+        (["--db", "x.db", "sessions", "list"], "goes first"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(run: CommandLine, argv: list[str], named: str) -> None:
@@ -227,7 +313,15 @@ def test_the_name_of_a_program_is_not_a_prompt_unless_it_follows_two_dashes(
 
 @pytest.mark.parametrize(
     "argv",
-    [["--help"], ["--version"], ["models", "--help"], ["sim-server", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["models", "--help"],
+        ["sim-server", "--help"],
+        ["sessions", "--help"],
+        ["sessions", "prune", "--help"],
+        ["cache", "--help"],
+    ],
     ids=" ".join,
 )
 def test_help_and_version_import_nothing_heavy(argv: list[str]) -> None:

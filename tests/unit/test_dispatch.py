@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from chatbot.history import History
 from chatbot.messages import (
     Accepted,
     Answered,
@@ -26,6 +27,7 @@ from chatbot.messages import (
     Completion,
     Delta,
     Failed,
+    Found,
     FromWorker,
     Hit,
     Interrupted,
@@ -34,11 +36,17 @@ from chatbot.messages import (
     Loaded,
     Message,
     ModelsListed,
+    Notice,
     Saved,
+    Search,
     Sending,
+    Session,
     Target,
+    Undo,
+    Undone,
 )
 from chatbot.supervisor.dispatch import Dispatcher, Send
+from chatbot.supervisor.ledger import KEPT_CHARACTERS, KEPT_MESSAGES
 
 SIM = Target("ollama", "m")
 TERMINALS = (Answered, Failed, Cancelled, Interrupted)
@@ -185,6 +193,35 @@ def test_identical_requests_share_a_call_and_each_gets_its_own_answer() -> None:
     assert [m.request_id for m in sent(sends, "store") if isinstance(m, Answered)] == ["a", "b"]
 
 
+def test_who_looked_into_the_cache_too_early_gets_the_answer_that_came_meanwhile() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "a", key="k")
+    dispatcher.from_ui(ask("b"), 0.0)
+    dispatcher.from_ui(ask("c"), 0.0)
+    dispatcher.from_worker(0, answer(call), 0.0)
+    sends = dispatcher.from_store(Accepted("b", "k"), 0.0)
+    assert sent(sends, "worker") == []
+    (own,) = sent(sends, "ui")
+    assert isinstance(own, Answered)
+    assert (own.request_id, own.completion.text, own.cached_age_s) == ("b", "yes", 0.0)
+    dispatcher.from_store(Saved("a"), 0.0)  # from here on it would have been a hit
+    assert sent(dispatcher.from_store(Accepted("c", "k"), 0.0), "worker")
+
+
+def test_the_first_of_those_who_still_want_it_is_who_pays_and_has_it_cached() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "a", key="k")
+    for name in ("b", "c"):
+        dispatcher.from_ui(ask(name), 0.0)
+        dispatcher.from_store(Accepted(name, "k"), 0.0)
+    dispatcher.from_ui(Cancel("a"), 0.0)
+    answers = sent(dispatcher.from_worker(0, answer(call), 0.0), "ui")
+    assert [(m.request_id, m.cached_age_s) for m in answers if isinstance(m, Answered)] == [
+        ("b", None),
+        ("c", 0.0),
+    ]
+
+
 def test_a_request_that_is_cancelled_leaves_the_shared_call_to_the_others() -> None:
     dispatcher = make()
     call = accepted_call(dispatcher, "a", key="k")
@@ -243,7 +280,185 @@ def test_without_a_store_the_chat_goes_on_round_it() -> None:
     (call,) = sent(sends, "worker")
     assert isinstance(call, Call)
     assert sent(dispatcher.from_worker(0, answer(call), 0.0), "store") == []
+    (again,) = sent(dispatcher.from_ui(ask("b"), 0.0), "worker")
+    assert isinstance(again, Call)
+    assert dispatcher.from_ui(Search("s", "text"), 0.0) == [
+        Send("ui", 0, Found("s", error="disk full"))
+    ]
+
+
+def test_what_happened_without_a_store_is_saved_when_there_is_one_again() -> None:
+    dispatcher = make()
+    for _ in range(3):  # it is tried again in vain, which changes nothing
+        dispatcher.store_gone("disk full", 0.0)
+    history = (ChatMessage("user", "before"), ChatMessage("assistant", "then"))
+    question = msgspec.structs.replace(ask("a"), history=history)
+    (call,) = sent(dispatcher.from_ui(question, 0.0), "worker")
+    assert isinstance(call, Call)
+    assert len(call.messages) == 3
+    dispatcher.from_worker(0, answer(call), 0.0)
+    assert dispatcher.unsaved == 2
+    asked, answered = sent(dispatcher.store_up(), "store")
+    assert isinstance(asked, Ask)
+    assert (asked.content, asked.cache, asked.history) == ("hi", "refresh", ())
+    assert asked.history_digest == History().followed_by(*history).digest
+    assert isinstance(answered, Answered)
+    assert dispatcher.from_store(Accepted("a"), 0.0) == []  # nobody asks it a second time
+    was_saving = dispatcher.is_saving
+    dispatcher.from_store(Saved("a"), 0.0)
+    assert (was_saving, dispatcher.is_saving) == (False, True)
     assert dispatcher.idle
+    assert dispatcher.unsaved == 0
+
+
+def test_a_turn_that_is_undone_without_a_store_is_undone_when_there_is_one_again() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(Undo("u", "s", "earlier"), 0.0)
+    assert sent(dispatcher.store_gone("disk full", 0.0), "ui") == [Undone("u")]
+    assert dispatcher.from_ui(Undo("v", "s", "later"), 0.0) == [Send("ui", 0, Undone("v"))]
+    assert [m.request_id for m in sent(dispatcher.store_up(), "store") if isinstance(m, Undo)] == [
+        "u",
+        "v",
+    ]
+
+
+def test_until_a_store_has_saved_what_waited_for_it_the_chat_goes_on_round_it() -> None:
+    dispatcher = make(workers=2, credit=10)
+    dispatcher.store_gone("locked", 0.0)
+    dispatcher.from_ui(ask("a"), 0.0)
+    assert sent(dispatcher.store_up(), "store")
+    assert dispatcher.from_store(Notice("waiting: locked"), 0.0) == []
+    sends = dispatcher.from_ui(ask("b"), 0.0)
+    assert [type(m) for m in sent(sends, "worker")] == [Call]
+    assert [m.request_id for m in sent(sends, "store") if isinstance(m, Ask)] == ["b"]
+    dispatcher.store_gone("locked", 0.0)
+    assert sent(dispatcher.from_ui(ask("c"), 0.0), "worker")
+    assert len(sent(dispatcher.store_up(), "store")) == 3
+    for name in "abc":
+        assert not dispatcher.is_saving
+        dispatcher.from_store(Accepted(name), 0.0)
+    assert dispatcher.is_saving
+    assert sent(dispatcher.from_ui(ask("d"), 0.0), "worker") == []
+
+
+def test_an_outage_of_many_tries_loses_nothing_of_what_was_kept() -> None:
+    dispatcher = make(credit=100)
+    dispatcher.store_gone("locked", 0.0)
+    for number in range(3):
+        dispatcher.from_ui(ask(f"r{number}", "x" * (KEPT_CHARACTERS // 4)), 0.0)
+    dispatcher.from_ui(ask("large", "x" * (KEPT_CHARACTERS // 2)), 0.0)  # too much
+    dispatcher.from_ui(ask("small"), 0.0)
+    for _ in range(20):
+        dispatcher.store_gone("locked", 0.0)
+    told = sent(dispatcher.store_up(), "store")
+    assert [m.request_id for m in told if isinstance(m, Ask)] == ["r0", "r1", "r2", "small"]
+    assert dispatcher.take_unsaved() == 1
+
+
+def test_a_question_that_was_asked_in_an_outage_is_answered_even_if_stores_die_of_it() -> None:
+    dispatcher = make()
+    dispatcher.store_gone("locked", 0.0)
+    (call,) = sent(dispatcher.from_ui(ask("r"), 0.0), "worker")
+    assert isinstance(call, Call)
+    for _ in range(3):
+        assert dispatcher.store_up()
+        assert dispatcher.store_down() == []
+    dispatcher.store_up()
+    assert [type(m) for m in sent(dispatcher.store_down(), "ui")] == [Notice]
+    assert dispatcher.from_worker(0, Delta("r", call.attempt, 0, "yes"), 0.0)
+    assert [type(m) for m in sent(dispatcher.from_worker(0, answer(call), 0.0), "ui")] == [Answered]
+
+
+def test_who_comes_back_while_there_is_no_store_is_told_of_the_answer_under_way() -> None:
+    dispatcher = make()
+    dispatcher.store_gone("locked", 0.0)
+    (call,) = sent(dispatcher.from_ui(ask("r"), 0.0), "worker")
+    assert isinstance(call, Call)
+    dispatcher.from_worker(0, Delta("r", call.attempt, 0, "so far"), 0.0)
+    assert dispatcher.from_ui(Load("l", "s"), 0.0) == [
+        Send("ui", 0, Loaded("l", error="locked", under_way="r", so_far="so far"))
+    ]
+
+
+def test_what_cannot_be_kept_without_a_store_is_counted() -> None:
+    dispatcher = make(max_in_flight=10**6, credit=10**6)
+    dispatcher.store_gone("disk full", 0.0)
+    for number in range(KEPT_MESSAGES + 3):
+        assert sent(dispatcher.from_ui(ask(f"r{number}"), 0.0), "worker")
+    assert len(sent(dispatcher.store_up(), "store")) == KEPT_MESSAGES
+    assert dispatcher.take_unsaved() == 3
+    assert dispatcher.take_unsaved() == 0
+
+
+def test_a_question_the_store_dies_of_is_told_alone_and_in_the_end_not_at_all() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(ask("bad"), 0.0)
+    dispatcher.from_ui(ask("good"), 0.0)
+    dispatcher.store_down()
+    assert len(sent(dispatcher.store_up(), "store")) == 2
+    for _ in range(2):
+        dispatcher.store_down()
+        (alone,) = sent(dispatcher.store_up(), "store")
+        assert isinstance(alone, Ask)
+        assert alone.request_id == "bad"
+    (failed,) = sent(dispatcher.store_down(), "ui")
+    assert isinstance(failed, Failed)
+    assert (failed.request_id, failed.kind) == ("bad", "poison")
+    (good,) = sent(dispatcher.store_up(), "store")
+    assert isinstance(good, Ask)
+    dispatcher.from_ui(ask("next"), 0.0)
+    assert [m.request_id for m in sent(dispatcher.from_store(Accepted("good"), 0.0), "store")] == [  # type: ignore[attr-defined] # an Ask
+        "next"
+    ]
+
+
+def test_an_answer_the_store_dies_of_is_told_to_be_unsaved() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "r")
+    dispatcher.from_worker(0, answer(call), 0.0)
+    for _ in range(3):
+        assert dispatcher.store_down() == []
+        assert len(dispatcher.store_up()) == 1
+    (notice,) = sent(dispatcher.store_down(), "ui")
+    assert isinstance(notice, Notice)
+    assert dispatcher.idle
+
+
+def test_a_query_the_store_dies_of_is_refused() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(Search("s", "text"), 0.0)
+    for _ in range(3):
+        assert dispatcher.store_down() == []
+        assert dispatcher.store_up()
+    (found,) = sent(dispatcher.store_down(), "ui")
+    assert isinstance(found, Found)
+    assert found.error
+
+
+def test_a_loaded_session_comes_with_the_answer_that_is_under_way_in_it() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "r")
+    dispatcher.from_worker(0, Delta("r", call.attempt, 0, "so f"), 0.0)
+    dispatcher.from_worker(0, Delta("r", call.attempt, 1, "ar"), 0.0)
+    dispatcher.from_ui(Load("l", "s"), 0.0)
+    session = Session("s", "title", 0.0, "ollama", "m")
+    (loaded,) = sent(dispatcher.from_store(Loaded("l", session), 0.0), "ui")
+    assert loaded == Loaded("l", session, under_way="r", so_far="so far")
+    other = Loaded("l", msgspec.structs.replace(session, session_id="another"))
+    assert sent(dispatcher.from_store(other, 0.0), "ui") == [other]
+
+
+def test_those_who_share_a_call_are_told_whose_it_was() -> None:
+    dispatcher = make()
+    call = accepted_call(dispatcher, "a", key="k")
+    dispatcher.from_ui(ask("b"), 0.0)
+    dispatcher.from_store(Accepted("b", "k"), 0.0)
+    made = msgspec.structs.replace(answer(call), call_traceparent="00-the-call-01")
+    answers = sent(dispatcher.from_worker(0, made, 0.0), "ui")
+    assert [m.call_traceparent for m in answers if isinstance(m, Answered)] == [
+        "00-the-call-01",
+        "00-the-call-01",
+    ]
 
 
 def test_too_many_requests_are_refused_as_busy() -> None:
@@ -383,7 +598,8 @@ class AnyOrder(RuleBasedStateMachine):
     def store_handles_one(self, *, hit: bool, share: bool) -> None:
         message = self.store_has.pop(0)
         match message:
-            case Ask(request_id=request_id, content=content):
+            case Ask(request_id=request_id, content=content, cache=policy):
+                share = share and policy == "use"
                 found = Hit(Completion("cached"), 1.0) if hit and share else None
                 accepted = Accepted(request_id, f"key-{content}" if share else "", found)
                 self.obey(self.dispatcher.from_store(accepted, self.now))
@@ -400,12 +616,13 @@ class AnyOrder(RuleBasedStateMachine):
     def store_dies(self) -> None:
         self.store_up = False
         self.store_has.clear()
-        self.dispatcher.store_down()
+        self.obey(self.dispatcher.store_down())
 
-    @precondition(lambda self: not self.store_up and not self.store_gone)
+    @precondition(lambda self: not self.store_up)
     @rule()
     def store_comes(self) -> None:
         self.store_up = True
+        self.store_gone = False
         self.obey(self.dispatcher.store_up())
 
     @precondition(lambda self: not self.store_up and not self.store_gone and self.asked > 5)
@@ -476,7 +693,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end, with everything alive and answering, every request has ended exactly once."""
-        if not self.store_up and not self.store_gone:
+        if not self.store_up:
             self.store_comes()
         self.worker_comes(0)
         for _ in range(20 * (self.asked + 1)):

@@ -1,15 +1,18 @@
 """What the README shows is true: its commands, options, tables and examples."""
 
 import re
+import time
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chatbot import cli
 from chatbot.backends import BACKENDS
-from chatbot.settings import load, parse_config
-from chatbot.ui import commands
+from chatbot.messages import SearchHit, Session
+from chatbot.settings import Arguments, StoreSettings, load, parse_config
+from chatbot.ui import commands, listing
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +35,12 @@ def test_they_are_on_the_first_screen() -> None:
 def test_every_option_it_names_exists() -> None:
     sim_options = {"--port", "--first-token", "--inter-chunk", "--chunks", "--seed"}
     known = {name for action in cli.chat_parser()._actions for name in action.option_strings}
+    managing = (
+        cli.manage_parser(program, name) for program in cli.MANAGED for name in cli.MANAGED[program]
+    )
+    known |= {
+        name for parser in managing for action in parser._actions for name in action.option_strings
+    }
     pip_options = {"--quiet", "--no-deps"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
     assert named <= known | sim_options | pip_options
@@ -40,6 +49,35 @@ def test_every_option_it_names_exists() -> None:
 def test_the_table_of_commands_has_every_command() -> None:
     named = set(re.findall(r"/[a-z?-]+", README[README.index("| in the chat") :].split("\n\n")[0]))
     assert named == set(re.findall(r"(?<!\w)/[a-z?-]+", commands.HELP))
+
+
+def test_the_table_of_sessions_has_every_action() -> None:
+    table = README[README.index("| `sessions list") :].split("\n\n")[0]
+    named = set(re.findall(r"`((?:sessions|cache) [a-z]+)", table))
+    assert named == {
+        f"{program} {name}" for program in cli.MANAGED for name in cli.MANAGED[program]
+    }
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="its time zone cannot be set")
+def test_the_lists_of_sessions_look_as_it_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    at, before = 1795328029.0, 1795200012.0
+    sky = Session("session_1795327980_57d492", "Why is the sky blue?", at, "sim", "sim", messages=4)
+    sky = msgspec.structs.replace(sky, last_time=at)
+    title = "Write a commit message for this"
+    other = Session("session_1_9f01ce", title, 0.0, "ollama", "x", messages=12, last_time=before)
+    snippet = "the air of the sky scatters short waves most"
+    hit = SearchHit(sky.session_id, sky.title, 1, "assistant", at, snippet, ((15, 18), (19, 27)))
+    (shown,) = [text for _, text in BLOCKS if "sessions list" in text]
+    for line in (*listing.sessions([sky, other]), *listing.found([hit])):
+        assert f"{line}\n" in shown
+
+
+def test_the_bounds_of_the_cache_it_shows_are_the_defaults() -> None:
+    (toml,) = [text for language, text in BLOCKS if language == "toml"]
+    assert load(Arguments(mode="chat"), {}, toml).store == StoreSettings()
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
@@ -56,7 +94,5 @@ def test_its_configuration_file_is_accepted() -> None:
     (toml,) = [text for language, text in BLOCKS if language == "toml"]
     assert tomllib.loads(toml)
     parse_config(toml)
-    from chatbot.settings import Arguments
-
     settings = load(Arguments(mode="chat"), {}, toml)
     assert settings.ui.target.model == "codellama:13b"

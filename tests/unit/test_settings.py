@@ -96,6 +96,36 @@ def test_the_command_line_beats_all() -> None:
     assert settings.ui.model_is_explicit
 
 
+def test_what_is_explicit_is_what_the_command_line_says() -> None:
+    ui = chat(CONFIG, system="", options=(("seed", "2"),)).ui
+    assert ui.system_is_explicit
+    assert ui.explicit_options == {"seed": 2}
+    ui = chat(CONFIG).ui
+    assert not ui.system_is_explicit
+    assert ui.explicit_options == {}
+
+
+def test_the_file_bounds_the_cache() -> None:
+    store = chat("[cache]\nmax_mb = 0.5\nmax_days = 7").store
+    assert (store.cache_bytes, store.cache_age_s) == (512 * 1024, 7 * 86400.0)
+    assert chat("[cache]").store == chat().store
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ("max_mb = 0", "cache.max_mb: 0 is not allowed"),
+        ("max_mb = -1.5", "cache.max_mb: -1.5 is not allowed"),
+        ("max_mb = nan", "cache.max_mb"),
+        ("max_days = inf", "at most 36500"),
+        ("max_days = true", "$.cache.max_days"),
+        ("max_gb = 1", "allowed: max_mb, max_days"),
+    ],
+)
+def test_a_bound_of_the_cache_that_is_none_is_refused(table: str, named: str) -> None:
+    assert named in refusal(f"[cache]\n{table}")
+
+
 def test_an_empty_system_prompt_takes_away_the_files() -> None:
     assert chat(CONFIG, system="").ui.target.system is None
 

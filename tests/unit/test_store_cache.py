@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.history import DIGEST_OF_NOTHING, extended
 from chatbot.messages import Ask, ChatMessage, Completion, Options, Target
 from chatbot.store import cache
 
@@ -76,6 +77,16 @@ def test_targets_that_only_look_alike_have_keys_of_their_own(one: Target, other:
     assert cache.key_of(Ask("r", "s", "hi", one)) != cache.key_of(Ask("r", "s", "hi", other))
 
 
+@given(ASKS, ASKS)
+def test_a_history_and_its_digest_have_the_same_key(ask: Ask, other: Ask) -> None:
+    digest = extended(DIGEST_OF_NOTHING, ask.history)
+    named = msgspec.structs.replace(ask, history_digest=digest)
+    assert cache.key_of(named) == cache.key_of(ask)
+    # With a digest the history itself is not looked at: a turn costs what it adds.
+    without = msgspec.structs.replace(named, history=other.history)
+    assert cache.key_of(without) == cache.key_of(ask)
+
+
 def test_the_same_words_split_differently_have_keys_of_their_own() -> None:
     target = Target("sim", "m")
     whole = Ask("r", "s", "b", target, (ChatMessage("user", "a"),))
@@ -98,7 +109,16 @@ def test_a_hit_is_the_whole_completion_with_its_age() -> None:
     assert entry is not None
     hit = cache.hit_of(entry, 160.5)
     assert hit is not None
-    assert (hit.completion, hit.age_s) == (completion, 60.5)
+    assert (hit.completion, hit.age_s, hit.call_traceparent) == (completion, 60.5, "")
+
+
+def test_a_hit_names_the_span_of_the_call_that_generated_it() -> None:
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    entry = cache.entry_of(Completion("text"), 100.0, traceparent)
+    assert entry is not None
+    hit = cache.hit_of(entry, 100.0)
+    assert hit is not None
+    assert hit.call_traceparent == traceparent
 
 
 def test_an_age_is_never_negative_when_the_clock_was_set_back() -> None:
@@ -137,6 +157,17 @@ def test_the_entry_used_longest_ago_makes_room() -> None:
     assert [key for key in "abcd" if memory.get(key)] == ["a", "c", "d"]
 
 
+def test_a_dropped_entry_leaves_its_place() -> None:
+    memory = cache.Memory(3000)
+    memory.put("a", entry(1000))
+    memory.put("b", entry(1000))
+    memory.drop("a")
+    memory.drop("nothing")
+    assert memory.get("a") is None
+    assert memory.get("b") is not None
+    assert memory.size_bytes == 1000
+
+
 def test_an_entry_larger_than_the_level_is_left_out_and_costs_nobody_a_place() -> None:
     memory = cache.Memory(3000)
     memory.put("a", entry(1000))
@@ -153,7 +184,9 @@ def test_an_older_entry_does_not_survive_a_larger_one_under_its_key() -> None:
     assert memory.size_bytes == 0
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(300, 1500))))
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(cache.ENTRY_OVERHEAD_BYTES, 1500)))
+)
 def test_the_level_never_grows_over_its_limit_and_counts_what_it_holds(
     puts: list[tuple[str, int]],
 ) -> None:

@@ -19,6 +19,8 @@ from chatbot.errors import StoreUnavailable
 from chatbot.store import database as room
 from chatbot.store.database import Database
 from chatbot.store.faults import unusable
+from chatbot.store.files import APPLICATION_ID
+from chatbot.store.migrations import VERSION
 
 RACES = 150  # one in fifteen of them meets a lock that SQLite itself does not wait for
 OTHER = "choose another with --db PATH"
@@ -36,6 +38,13 @@ def database(path: str) -> Iterator[Database]:
         yield opened
 
 
+def damaged(path: str) -> str:
+    return (
+        f"{path} is damaged; `chatbot sessions recover --db {path}` puts it aside and saves what can be read, "
+        f"or {OTHER}"
+    )
+
+
 def refusal(path: str | Path) -> str:
     """Return the line that opening it is refused with."""
     with pytest.raises(StoreUnavailable) as caught:
@@ -49,8 +58,8 @@ def refusal(path: str | Path) -> str:
 
 
 def test_a_new_database_is_ours_and_safe(database: Database) -> None:
-    assert database.one("PRAGMA user_version") == (room.VERSION,)
-    assert database.one("PRAGMA application_id") == (room.APPLICATION_ID,)
+    assert database.one("PRAGMA user_version") == (VERSION,)
+    assert database.one("PRAGMA application_id") == (APPLICATION_ID,)
     assert database.one("PRAGMA journal_mode") == ("wal",)
     assert database.one("PRAGMA synchronous") == (2,)
     assert database.one("PRAGMA foreign_keys") == (1,)
@@ -79,7 +88,7 @@ def test_what_was_saved_is_there_when_it_is_opened_again(path: str) -> None:
 def test_an_empty_file_becomes_a_database(path: str) -> None:
     Path(path).touch()
     with closing(Database.open(path)) as database:
-        assert database.one("PRAGMA user_version") == (room.VERSION,)
+        assert database.one("PRAGMA user_version") == (VERSION,)
 
 
 def test_a_relative_path_with_signs_that_mean_something_in_an_address_is_just_a_name(
@@ -151,7 +160,10 @@ def test_a_file_that_is_no_database_is_refused_and_left_untouched(
     path: str, garbage: bytes
 ) -> None:
     Path(path).write_bytes(garbage)
-    assert refusal(path) == f"{path} is not a chatbot database; it was left untouched; {OTHER}"
+    assert refusal(path) == (
+        f"{path} is not a chatbot database; it was left untouched; {OTHER}, or if it was one, "
+        f"`chatbot sessions recover --db {path}` saves what can be read"
+    )
     assert Path(path).read_bytes() == garbage
     assert os.listdir(os.path.dirname(path)) == ["chatbot.db"]
 
@@ -163,7 +175,10 @@ def test_the_database_of_another_program_is_refused_and_left_untouched(
     with closing(sqlite3.connect(path)) as other:
         other.executescript(f"CREATE TABLE messages (id, content); {pragma}")
     before = Path(path).read_bytes()
-    assert refusal(path) == f"{path} is not a chatbot database; it was left untouched; {OTHER}"
+    assert refusal(path) == (
+        f"{path} is not a chatbot database; it was left untouched; {OTHER}, or if it was one, "
+        f"`chatbot sessions recover --db {path}` saves what can be read"
+    )
     assert Path(path).read_bytes() == before
 
 
@@ -173,7 +188,7 @@ def test_a_newer_version_is_refused_and_left_untouched(path: str) -> None:
         newer.execute("PRAGMA user_version = 7")
     before = Path(path).read_bytes()
     assert refusal(path) == (
-        f"{path} was written by a newer chatbot (its version is 7, this one knows up to 1); "
+        f"{path} was written by a newer chatbot (its version is 7, this one knows up to 2); "
         f"update chatbot or {OTHER}"
     )
     assert Path(path).read_bytes() == before
@@ -184,7 +199,7 @@ def test_a_damaged_database_is_refused_and_left_untouched(path: str) -> None:
     data = bytearray(Path(path).read_bytes())
     data[100:4096] = b"\xaa" * (4096 - 100)  # the page that says which tables there are
     Path(path).write_bytes(data)
-    assert refusal(path) == f"{path} is damaged; it was left untouched; {OTHER}"
+    assert refusal(path) == damaged(path)
     assert Path(path).read_bytes() == bytes(data)
 
 

@@ -17,12 +17,10 @@ from chatbot.messages import (
     Completion,
     Failed,
     Interrupted,
-    Session,
     Target,
     Terminal,
 )
 from chatbot.store import queries
-from chatbot.store.cache import Entry
 from chatbot.store.database import Database
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -50,6 +48,11 @@ def count(database: Database, table: str) -> int:
     return int(found[0])
 
 
+def accept(database: Database, asked: Ask, cache_key: str, now: float) -> None:
+    queries.begin_session(database, asked, now)
+    queries.accept(database, asked, cache_key, now)
+
+
 def finish(database: Database, terminal: Terminal, now: float = 3.0) -> dict[str, Any]:
     question = queries.question_of(database, terminal.request_id)
     assert question is not None
@@ -61,7 +64,7 @@ def finish(database: Database, terminal: Terminal, now: float = 3.0) -> dict[str
 
 
 def test_a_question_is_saved_with_all_that_was_asked(database: Database) -> None:
-    queries.accept(database, msgspec.structs.replace(ASK, traceparent=PARENT), "key", 2.0)
+    accept(database, msgspec.structs.replace(ASK, traceparent=PARENT), "key", 2.0)
     saved = row(database, "r1", "user")
     expected = {
         "session_id": "s1",
@@ -80,7 +83,7 @@ def test_a_question_is_saved_with_all_that_was_asked(database: Database) -> None
 
 
 def test_what_was_not_asked_for_is_null(database: Database) -> None:
-    queries.accept(database, Ask("r1", "s1", "hello", Target("sim", "sim")), "", 2.0)
+    accept(database, Ask("r1", "s1", "hello", Target("sim", "sim")), "", 2.0)
     saved = row(database, "r1", "user")
     assert [saved[n] for n in ("system", "options", "cache_key", "trace_id")] == [None] * 4
 
@@ -88,23 +91,24 @@ def test_what_was_not_asked_for_is_null(database: Database) -> None:
 def test_the_first_message_makes_the_session_and_later_ones_keep_its_title(
     database: Database,
 ) -> None:
-    queries.accept(database, ASK, "", 2.0)
+    accept(database, ASK, "", 2.0)
     later = Ask("r2", "s1", "and now?", Target("sim", "sim"))
-    queries.accept(database, later, "", 5.0)
-    assert queries.find_session(database, "s1") == Session("s1", "hello", 2.0, "sim", "sim")
+    accept(database, later, "", 5.0)
+    session = database.one("SELECT id, title, start_time, backend, model FROM sessions")
+    assert session == ("s1", "hello", 2.0, "sim", "sim")
     assert count(database, "sessions") == 1
     assert count(database, "messages") == 2
 
 
 def test_accepting_twice_inserts_nothing(database: Database) -> None:
-    queries.accept(database, ASK, "key", 2.0)
-    queries.accept(database, ASK, "key", 9.0)
+    accept(database, ASK, "key", 2.0)
+    accept(database, ASK, "key", 9.0)
     assert count(database, "messages") == 1
     assert row(database, "r1", "user")["timestamp"] == 2.0
 
 
 def test_text_that_sqlite_cannot_hold_is_saved_without_its_faults(database: Database) -> None:
-    queries.accept(database, Ask("r1", "s1", "a\0b\ud800", Target("sim", "sim")), "", 2.0)
+    accept(database, Ask("r1", "s1", "a\0b\ud800", Target("sim", "sim")), "", 2.0)
     assert row(database, "r1", "user")["content"] == "a\ufffdb\ufffd"
     assert database.one("SELECT length(content) FROM messages") == (4,)
 
@@ -113,7 +117,7 @@ def test_text_that_sqlite_cannot_hold_is_saved_without_its_faults(database: Data
 
 
 def test_an_answer_is_saved_with_its_tokens_and_times(database: Database) -> None:
-    queries.accept(database, msgspec.structs.replace(ASK, traceparent=PARENT), "", 2.0)
+    accept(database, msgspec.structs.replace(ASK, traceparent=PARENT), "", 2.0)
     completion = Completion("hi", "llama3", "stop", "hm", "id1", {"b": 2, "a": 1}, 11, 22)
     saved = finish(database, Answered("r1", 1, completion, 12.5, 99.5))
     expected = {
@@ -139,7 +143,7 @@ def test_an_answer_is_saved_with_its_tokens_and_times(database: Database) -> Non
 
 
 def test_a_cached_answer_is_marked_and_used_no_tokens(database: Database) -> None:
-    queries.accept(database, ASK, "", 2.0)
+    accept(database, ASK, "", 2.0)
     completion = Completion("hi", usage={"a": 1}, input_tokens=1, output_tokens=2)
     saved = finish(database, Answered("r1", 0, completion, cached_age_s=0.0))
     assert saved["cached"] == 1
@@ -163,7 +167,7 @@ def test_a_cached_answer_is_marked_and_used_no_tokens(database: Database) -> Non
 def test_an_answer_that_broke_off_keeps_its_text_and_why(
     database: Database, terminal: Terminal, status: str, reason: str, error: str | None
 ) -> None:
-    queries.accept(database, ASK, "", 2.0)
+    accept(database, ASK, "", 2.0)
     saved = finish(database, terminal)
     assert (saved["status"], saved["content"]) == (status, "par")
     assert (saved["finish_reason"], saved["error"]) == (reason, error)
@@ -171,7 +175,7 @@ def test_an_answer_that_broke_off_keeps_its_text_and_why(
 
 
 def test_a_checkpoint_is_an_interrupted_answer_until_its_end_comes(database: Database) -> None:
-    queries.accept(database, ASK, "", 2.0)
+    accept(database, ASK, "", 2.0)
     queries.checkpoint(database, Checkpoint("r1", "so"), 2.5)
     queries.checkpoint(database, Checkpoint("r1", "so far"), 2.6)
     saved = row(database, "r1", "assistant")
@@ -186,7 +190,7 @@ def test_a_checkpoint_is_an_interrupted_answer_until_its_end_comes(database: Dat
     "late", [Cancelled("r1", 1, "late"), Answered("r1", 2, Completion("late"))]
 )
 def test_the_first_end_stands(database: Database, late: Terminal) -> None:
-    queries.accept(database, ASK, "", 2.0)
+    accept(database, ASK, "", 2.0)
     finish(database, Answered("r1", 1, Completion("first")))
     queries.checkpoint(database, Checkpoint("r1", "late"), 4.0)
     saved = finish(database, late, now=5.0)
@@ -199,8 +203,49 @@ def test_a_checkpoint_for_a_question_nobody_saved_inserts_nothing(database: Data
     assert count(database, "messages") == 0
 
 
+def test_an_answer_that_was_cut_off_keeps_what_was_saved_of_it(database: Database) -> None:
+    accept(database, ASK, "", 2.0)
+    accept(database, msgspec.structs.replace(ASK, request_id="r2"), "", 2.0)
+    queries.checkpoint(database, Checkpoint("r1", "so far"), 2.5)
+    for request_id in ("r1", "r2", "nobody"):
+        queries.cut_off(database, request_id, "killed", 3.0)
+    for request_id, content in (("r1", "so far"), ("r2", "")):
+        saved = row(database, request_id, "assistant")
+        assert saved["content"] == content
+        ended = [saved[n] for n in ("status", "finish_reason", "error", "timestamp")]
+        assert ended == ["interrupted", "interrupted", "killed", 3.0]
+    assert count(database, "messages") == 4
+
+
+def test_an_answer_that_ended_cannot_be_cut_off(database: Database) -> None:
+    accept(database, ASK, "", 2.0)
+    before = finish(database, Answered("r1", 1, Completion("whole")))
+    queries.cut_off(database, "r1", "killed", 9.0)
+    assert row(database, "r1", "assistant") == before
+
+
+def test_a_turn_is_taken_out_of_its_own_session_only_and_its_later_rows_with_it(
+    database: Database,
+) -> None:
+    accept(database, ASK, "", 2.0)
+    accept(database, msgspec.structs.replace(ASK, request_id="r2"), "", 2.0)
+    assert queries.take_out(database, "another", "r1") == 0
+    assert queries.take_out(database, "s1", "r1") == 1
+    assert queries.take_out(database, "s1", "r1") == 0
+    queries.checkpoint(database, Checkpoint("r1", "so far"), 2.5)
+    assert row(database, "r1", "assistant")["active"] == 0
+    assert finish(database, Answered("r1", 1, Completion("late")))["active"] == 0
+    assert finish(database, Answered("r2", 1, Completion("a")))["active"] == 1
+
+
+def test_a_session_that_changes_nothing_costs_no_row(database: Database) -> None:
+    assert [queries.begin_session(database, ASK, 2.0) for _ in range(2)] == [1, 0]
+    other = msgspec.structs.replace(ASK, target=Target("sim", "sim"))
+    assert queries.begin_session(database, other, 3.0) == 1
+
+
 def test_a_number_of_tokens_beyond_64_bits_does_no_harm(database: Database) -> None:
-    queries.accept(database, ASK, "", 2.0)
+    accept(database, ASK, "", 2.0)
     completion = Completion("hi", usage={"n": 2**64 - 1}, input_tokens=2**64 - 1)
     saved = finish(database, Answered("r1", 1, completion))
     assert saved["input_tokens"] == 2**63 - 1
@@ -208,57 +253,6 @@ def test_a_number_of_tokens_beyond_64_bits_does_no_harm(database: Database) -> N
 
 
 def test_deleting_a_session_deletes_its_messages(database: Database) -> None:
-    queries.accept(database, ASK, "", 2.0)
+    accept(database, ASK, "", 2.0)
     database.write("DELETE FROM sessions")
     assert count(database, "messages") == 0
-
-
-# --- the cache, and loading --------------------------------------------------------------------
-
-
-def test_the_cache_holds_the_latest_answer_of_a_key(database: Database) -> None:
-    queries.accept(database, ASK, "k", 2.0)
-    question = queries.question_of(database, "r1")
-    assert question is not None
-    assert queries.look_up(database, "k") is None
-    queries.remember(database, "k", question, Entry(b'["one"]', 1.0))
-    queries.remember(database, "k", question, Entry(b'["two"]', 2.0))
-    assert queries.look_up(database, "k") == Entry(b'["two"]', 2.0)
-
-
-def test_a_row_of_the_cache_that_was_changed_by_hand_still_comes_back_as_bytes(
-    database: Database,
-) -> None:
-    database.write("INSERT INTO cache VALUES ('k', 7, '', '', 1.0)")
-    assert queries.look_up(database, "k") == Entry(b"7", 1.0)
-
-
-def test_the_latest_session_is_the_one_written_to_last(database: Database) -> None:
-    assert queries.find_session(database, None) is None
-    queries.accept(database, ASK, "", 2.0)
-    queries.accept(database, Ask("r2", "s2", "x", Target("sim", "sim")), "", 1.0)
-    queries.accept(database, Ask("r3", "s1", "x", Target("sim", "sim")), "", 1.0)
-    latest = queries.find_session(database, None)
-    assert latest is not None
-    assert latest.session_id == "s1"
-    assert queries.find_session(database, "nobody") is None
-    assert queries.find_session(database, "") is None
-
-
-def test_messages_come_back_in_the_order_they_were_said(database: Database) -> None:
-    for n in range(3):
-        queries.accept(database, Ask(f"r{n}", "s", f"q{n}", Target("sim", "sim")), "", 9.0 - n)
-        finish(database, Answered(f"r{n}", 1, Completion(f"a{n}")), now=9.0 - n)
-    messages, truncated = queries.latest_messages(database, "s")
-    assert [m.content for m in messages] == ["q0", "a0", "q1", "a1", "q2", "a2"]
-    assert [m.role for m in messages[:2]] == ["user", "assistant"]
-    assert not truncated
-
-
-def test_older_messages_are_left_out_when_they_would_not_fit_encoded(database: Database) -> None:
-    for n in range(10):
-        queries.accept(database, Ask(f"r{n}", "s", "é" * 500, Target("sim", "sim")), "", float(n))
-    messages, truncated = queries.latest_messages(database, "s", limit_bytes=5000)
-    assert truncated
-    assert [m.timestamp for m in messages] == [6.0, 7.0, 8.0, 9.0]
-    assert len(msgspec.msgpack.encode(messages)) <= 5000

@@ -50,6 +50,13 @@ def test_a_title_says_when_it_is_not_all() -> None:
     assert text.title_of("\n" * 5000 + "at last") == "at last"
 
 
+@given(ANY_TEXT, st.integers(1, 300))
+def test_a_line_is_printable_and_not_longer_than_asked_for(content: str, at_most: int) -> None:
+    line = text.line_of(content, at_most)
+    assert len(line) <= at_most
+    assert line.isprintable()
+
+
 def test_an_unprintable_path_is_escaped() -> None:
     assert text.shown("logs/chät.db") == "logs/chät.db"
     assert text.shown("a\nb") == r"'a\nb'"

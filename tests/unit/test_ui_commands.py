@@ -7,15 +7,24 @@ from hypothesis import strategies as st
 from chatbot.ui.commands import (
     BACKEND_NAMES,
     HELP,
+    Delete,
+    Export,
     Help,
+    History,
     Line,
     NewSession,
     Quit,
     Refused,
+    Regenerate,
+    Rename,
+    Resume,
     Say,
+    Search,
+    Sessions,
     SetModel,
     ShowModels,
     Switch,
+    Undo,
     parse,
 )
 
@@ -27,6 +36,18 @@ COMMANDS: dict[str, Line] = {
     "/?": Help(),
     "/new-session": NewSession(),
     "/new": NewSession(),
+    "/sessions": Sessions(),
+    "/resume": Resume(""),
+    "/resume 57d492": Resume("57d492"),
+    "/rename Of the sky": Rename("Of the sky"),
+    "/delete": Delete(""),
+    "/delete 57d492": Delete("57d492"),
+    '/search "blue sky" OR *': Search('"blue sky" OR *'),
+    "/history": History(),
+    "/undo": Undo(),
+    "/regenerate": Regenerate(),
+    "/export": Export(""),
+    "/export my talk.json": Export("my talk.json"),
     "/switch grok": Switch("grok"),
     "/model": SetModel(""),
     "/model gpt-5 mini": SetModel("gpt-5 mini"),
@@ -66,7 +87,15 @@ def test_switch_refuses_anything_else_and_names_what_it_takes(argument: str) -> 
 
 @pytest.mark.parametrize(
     ("line", "nearest"),
-    [("/hlep", "/help"), ("/swich sim", "/switch"), ("/modles", "/models"), ("/qiut", "/quit")],
+    [
+        ("/hlep", "/help"),
+        ("/swich sim", "/switch"),
+        ("/modles", "/models"),
+        ("/qiut", "/quit"),
+        ("/serach x", "/search"),
+        ("/regenrate", "/regenerate"),
+        ("/session", "/sessions"),
+    ],
 )
 def test_an_unknown_command_suggests_the_nearest(line: str, nearest: str) -> None:
     refused = parse(line)
@@ -74,7 +103,9 @@ def test_an_unknown_command_suggests_the_nearest(line: str, nearest: str) -> Non
     assert refused.reason.endswith(f"did you mean {nearest}?")
 
 
-@pytest.mark.parametrize("line", ["/", "/ hello", "/xyzzy", "/größe", "/x1", "/set-ollama-model"])
+@pytest.mark.parametrize(
+    "line", ["/", "/ hello", "/xyzzy", "/größe", "/x1", "/set-ollama-model", "/rename", "/search"]
+)
 def test_what_looks_like_a_command_and_is_none_is_refused_with_a_remedy(line: str) -> None:
     refused = parse(line)
     assert isinstance(refused, Refused)
@@ -112,3 +143,8 @@ def test_any_line_means_one_thing(line: str) -> None:
         assert not line.strip()
     elif not line.strip().startswith("/"):
         assert meaning == Say(line.strip())
+
+
+@pytest.mark.parametrize("name", ["history", "regenerate", "sessions", "undo"])
+def test_a_command_that_takes_nothing_says_so_instead_of_doing_something_else(name: str) -> None:
+    assert parse(f"/{name} 3") == Refused(f"/{name} takes nothing after it")

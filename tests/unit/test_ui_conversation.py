@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbot.errors import UsageError
+from chatbot.history import DIGEST_OF_NOTHING, extended
 from chatbot.messages import BackendName, ChatMessage, Session, StoredMessage, Target
-from chatbot.ui.conversation import Conversation, history_of
+from chatbot.ui.conversation import Conversation, Explicit, Turn, turns_of
 
 MODELS: dict[BackendName, str] = {
     "ollama": "llama3:latest",
@@ -22,6 +23,7 @@ STORED = st.builds(
     TEXT,
     st.sampled_from(["complete", "interrupted", "failed"]),
     st.just(0.0),
+    request_id=st.sampled_from(["", "r1", "r2"]),
 )
 
 
@@ -30,12 +32,18 @@ def conversation(backend: BackendName = "sim", model: str = "") -> Conversation:
     return Conversation("session_1_a", target, MODELS, "use")
 
 
-def stored(role: str, content: str, status: str = "complete") -> StoredMessage:
-    return StoredMessage(role, content, status, 0.0)  # type: ignore[arg-type] # as in the tests below
+def stored(
+    role: str, content: str, status: str = "complete", request_id: str = ""
+) -> StoredMessage:
+    return StoredMessage(role, content, status, 0.0, request_id=request_id)  # type: ignore[arg-type] # as in the tests below
+
+
+def say(chat: Conversation, question: str, answer: str, request_id: str = "r") -> None:
+    chat.answered(request_id, question, answer)
 
 
 def session(backend: str = "anthropic", model: str = "opus") -> Session:
-    return Session("session_0_z", "title", 0.0, backend, model)
+    return Session("session_0_z", "title", 0.0, backend, model, "be kind", {"top_p": 0.5})
 
 
 def alternates(history: tuple[ChatMessage, ...]) -> bool:
@@ -47,22 +55,36 @@ def alternates(history: tuple[ChatMessage, ...]) -> bool:
 def test_roles_alternate_however_the_turns_ended(turns: list[tuple[str, str]]) -> None:
     chat = conversation()
     for question, answer in turns:  # an empty one: failed or stopped before anything came
-        chat.answered(question, answer)
+        say(chat, question, answer)
     assert alternates(chat.history)
     assert [m.content for m in chat.history] == [text for turn in turns if turn[1] for text in turn]
 
 
-@given(st.lists(STORED), st.lists(TEXT, max_size=2))
+@given(st.lists(STORED), st.integers(0, 3))
 def test_roles_alternate_after_any_stored_conversation(
-    messages: list[StoredMessage], late: list[str]
+    messages: list[StoredMessage], undone: int
 ) -> None:
     chat = conversation()
     chat.resume(session(), messages)
-    for answer in late:
-        chat.rejoin(answer)
-    chat.answered("and", "so on")
+    for _ in range(min(undone, len(chat.turns))):
+        chat.undo()
+    say(chat, "and", "so on")
     assert alternates(chat.history)
     assert all(message.content for message in chat.history)
+
+
+@given(st.lists(STORED), st.lists(st.tuples(TEXT, TEXT)), st.integers(0, 5))
+def test_the_digest_is_that_of_the_history_whatever_was_said_and_undone(
+    messages: list[StoredMessage], turns: list[tuple[str, str]], undone: int
+) -> None:
+    chat = conversation()
+    chat.resume(session(), messages)
+    for question, answer in turns:
+        say(chat, question, answer)
+    for _ in range(min(undone, len(chat.turns))):
+        chat.undo()
+    ask = chat.ask("r", "next", hop="", turn="")
+    assert ask.history_digest == extended(DIGEST_OF_NOTHING, ask.history)
 
 
 def test_a_question_without_an_answer_is_left_out_and_a_broken_off_answer_is_kept() -> None:
@@ -73,15 +95,72 @@ def test_a_question_without_an_answer_is_left_out_and_a_broken_off_answer_is_kep
         stored("assistant", "half an ans", "interrupted"),
         stored("user", "unanswered"),
     ]
-    assert history_of(messages) == (
-        ChatMessage("user", "asked"),
-        ChatMessage("assistant", "half an ans"),
+    chat = conversation()
+    chat.resume(session(), messages)
+    assert chat.history == (ChatMessage("user", "asked"), ChatMessage("assistant", "half an ans"))
+    assert [turn.question for turn in chat.turns] == ["lost", "asked", "unanswered"]
+
+
+def test_an_answer_belongs_to_its_request_though_another_was_asked_meanwhile() -> None:
+    messages = [
+        stored("user", "one", request_id="r1"),
+        stored("user", "two", request_id="r2"),
+        stored("assistant", "to one", request_id="r1"),
+        stored("assistant", "to two", request_id="r2"),
+    ]
+    assert turns_of(messages) == [Turn("r1", "one", "to one"), Turn("r2", "two", "to two")]
+
+
+def test_undoing_takes_the_last_turn_out_of_what_is_sent_and_then_the_one_before() -> None:
+    chat = conversation()
+    say(chat, "one", "two", "r1")
+    say(chat, "three", "", "r2")
+    assert chat.undo() == Turn("r2", "three", "")
+    assert len(chat.history) == 2
+    assert chat.undo() == Turn("r1", "one", "two")
+    assert [*chat.history] == []
+    with pytest.raises(IndexError):
+        chat.undo()
+
+
+@pytest.mark.parametrize("answer", ["four", ""])
+def test_asking_again_is_asking_the_last_question_without_its_turn(answer: str) -> None:
+    chat = conversation()
+    say(chat, "one", "two", "r1")
+    before = chat.ask("r2", "three", hop="", turn="")
+    say(chat, "three", answer, "r2")
+    again = chat.ask_again("r3", hop="hop", turn="turn")
+    assert (again.request_id, again.content, again.cache) == ("r3", "three", "refresh")
+    assert (again.history, again.history_digest) == (before.history, before.history_digest)
+    assert again.replaces == "r2"
+    assert (again.traceparent, again.turn_traceparent) == ("hop", "turn")
+    assert len(chat.turns) == 2
+
+
+def test_a_resumed_session_knows_the_requests_of_its_turns() -> None:
+    chat = conversation()
+    chat.resume(
+        session(), [stored("user", "q", request_id="r9"), stored("assistant", "a", request_id="r9")]
     )
+    assert chat.ask_again("r10", hop="", turn="").replaces == "r9"
+
+
+def test_a_turn_is_reopened_by_its_own_request_only() -> None:
+    chat = conversation()
+    say(chat, "one", "half", "r1")
+    assert chat.reopen("r2") == ""
+    assert len(chat.history) == 2
+    assert chat.reopen("r1") == "one"
+    assert [*chat.history] == []
+    assert not chat.turns
+    say(chat, "", "an answer to nobody knows what", "r1")
+    assert [*chat.history] == []
+    assert not chat.turns
 
 
 def test_a_question_takes_along_all_that_decides_its_answer() -> None:
     chat = conversation()
-    chat.answered("one", "two")
+    say(chat, "one", "two")
     ask = chat.ask("req_1", "three", hop="hop", turn="turn")
     assert (ask.request_id, ask.session_id, ask.content) == ("req_1", "session_1_a", "three")
     assert ask.history == (ChatMessage("user", "one"), ChatMessage("assistant", "two"))
@@ -91,14 +170,14 @@ def test_a_question_takes_along_all_that_decides_its_answer() -> None:
 
 def test_a_new_session_has_said_nothing_and_asks_the_same_model() -> None:
     chat = conversation(model="sim-large")
-    chat.answered("one", "two")
+    say(chat, "one", "two")
     chat.new_session("session_2_b")
     assert (chat.session_id, chat.history, chat.target.model) == ("session_2_b", (), "sim-large")
 
 
 def test_switching_keeps_the_conversation_and_comes_back_to_the_model_last_used() -> None:
     chat = conversation()
-    chat.answered("one", "two")
+    say(chat, "one", "two")
     chat.set_model("sim-large")
     chat.switch("openai")
     assert chat.target == Target("openai", "gpt", "be brief", {"seed": 1})
@@ -133,8 +212,21 @@ def test_a_resumed_session_goes_on_with_its_own_backend_and_model() -> None:
     chat = conversation()
     chat.resume(session(), [stored("user", "one"), stored("assistant", "two")])
     assert chat.session_id == "session_0_z"
-    assert chat.target == Target("anthropic", "opus", "be brief", {"seed": 1})
+    assert chat.target == Target("anthropic", "opus", "be kind", {"top_p": 0.5})
     assert len(chat.history) == 2
+
+
+def test_an_explicit_system_prompt_and_options_are_kept_when_resuming() -> None:
+    chat = conversation()
+    chat.resume(session(), [], Explicit(system=True, options={"seed": 1}))
+    assert chat.target == Target("anthropic", "opus", "be brief", {"top_p": 0.5, "seed": 1})
+
+
+def test_a_new_session_behind_a_resumed_one_has_the_configured_system_prompt_again() -> None:
+    chat = conversation()
+    chat.resume(session(), [])
+    chat.new_session("session_3_c")
+    assert chat.target == Target("anthropic", "opus", "be brief", {"seed": 1})
 
 
 @pytest.mark.parametrize(
@@ -153,23 +245,5 @@ def test_what_is_explicit_is_kept_when_resuming(
     stored_session: Session, keep_backend: bool, keep_model: bool, target: tuple[str, str]
 ) -> None:
     chat = conversation(model="mine")
-    chat.resume(stored_session, [], keep_backend=keep_backend, keep_model=keep_model)
+    chat.resume(stored_session, [], Explicit(keep_backend, keep_model))
     assert (chat.target.backend, chat.target.model) == target
-
-
-def test_an_answer_that_was_under_way_completes_the_loaded_conversation() -> None:
-    chat = conversation()
-    chat.resume(session(), [stored("user", "q")])
-    assert chat.rejoin("whole answer")
-    chat.resume(session(), [stored("user", "q"), stored("assistant", "whole", "interrupted")])
-    assert chat.rejoin("whole answer")
-    assert [m.content for m in chat.history] == ["q", "whole answer"]
-
-
-@pytest.mark.parametrize("late", ["whole", "", "another"])
-def test_an_answer_that_brings_nothing_new_changes_nothing(late: str) -> None:
-    chat = conversation()
-    chat.resume(session(), [stored("user", "q"), stored("assistant", "whole")])
-    assert not chat.rejoin(late)
-    assert [m.content for m in chat.history] == ["q", "whole"]
-    assert not conversation().rejoin(late)

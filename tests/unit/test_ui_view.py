@@ -10,16 +10,19 @@ import pytest
 from chatbot.errors import ChatbotError
 from chatbot.messages import (
     Answered,
+    CacheStats,
     Cancelled,
     Completion,
     Failed,
     Interrupted,
     ModelsListed,
+    SearchHit,
+    Session,
     StoredMessage,
     Target,
     Terminal,
 )
-from chatbot.ui.view import JsonView, Notices, TextView, View, age
+from chatbot.ui.view import JsonView, Notices, TextView, View
 
 TARGET = Target("sim", "sim")
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -170,17 +173,28 @@ def test_what_was_not_as_it_should_be_is_one_line_on_stderr(
     assert (streams.out, streams.err) == (out, line)
 
 
+def test_in_a_chat_a_cached_answer_names_the_command_that_asks_anew(streams: Streams) -> None:
+    show(TextView(streams.stdout, streams.notices, chatting=True), answered("hi", 0.2))
+    assert streams.err.endswith("(cached just now; /regenerate asks anew)\n")
+
+
 def test_a_terminal_never_gets_an_escape_sequence(streams: Streams) -> None:
     streams.stdout = Screen()
-    stored = (StoredMessage("assistant", ESCAPE, "interrupted", 0.0),)
-    streams.notices.history(stored)
+    stored = StoredMessage("assistant", ESCAPE, "interrupted", 0.0, ESCAPE, error=ESCAPE)
+    session = Session(ESCAPE, ESCAPE, 0.0, ESCAPE, ESCAPE, ESCAPE, {ESCAPE: ESCAPE})
     for view in (
         TextView(streams.stdout, streams.notices, listing=True),
+        TextView(streams.stdout, streams.notices, chatting=True),
         JsonView(streams.stdout, streams.notices),
     ):
         show(view, answered(ESCAPE), ESCAPE)
         show(view, Failed("r", 1, "server_error", ESCAPE))
         view.models(ModelsListed("r", "sim", (ESCAPE,)))
+        view.sessions((session,))
+        view.heading(session)
+        view.message(ESCAPE, stored, unanswered=True)
+        view.found((SearchHit(ESCAPE, ESCAPE, 1, "user", 0.0, ESCAPE, ((0, 2),)),))
+        view.done("renamed", ESCAPE, title=ESCAPE)
     for text in (streams.out, streams.err):
         assert not [c for c in text if c in ("\x1b", "\x07", "\x9b")]
     assert "[interrupted]" in streams.err
@@ -262,15 +276,51 @@ def test_a_stderr_that_is_gone_ends_nothing(streams: Streams) -> None:
     notices.say("two")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.9, "just now"),
-        (1, "1 second ago"),
-        (59.9, "59 seconds ago"),
-        (60, "1 minute ago"),
-        (86400 * 3.5, "3 days ago"),
-    ],
-)
-def test_an_age_is_in_the_largest_unit_that_fits(seconds: float, words: str) -> None:
-    assert age(seconds) == words
+def test_lists_are_the_output_where_they_were_asked_for_and_notices_in_a_chat(
+    streams: Streams,
+) -> None:
+    session = Session("session_1_aa", "a title", 0.0, "sim", "sim", messages=2)
+    question = StoredMessage("user", "one\ntwo", "complete", 0.0)
+    hit = SearchHit("session_1_aa", "a title", 1, "user", 0.0, "one two", ((0, 3),))
+    stats = CacheStats(1, 1, 1, None, 0, 0)
+
+    def show_all(view: View) -> None:
+        view.sessions((session,))
+        view.message("session_1_aa", question, unanswered=False)
+        view.found((hit,))
+        view.cache(stats)
+        view.done("renamed", "it was renamed")
+
+    show_all(TextView(streams.stdout, streams.notices, listing=True))
+    listed, noticed = streams.out, streams.err
+    assert noticed == "it was renamed\n"
+    for part in ("aa  ", "a title", "one\ntwo", "«one» two", "1 answer, 1 byte"):
+        assert part in listed
+    show_all(TextView(streams.stdout, streams.notices, chatting=True))
+    assert streams.out == listed
+    assert "You: one\ntwo\n" in streams.err
+    assert "«one» two" in streams.err
+
+
+def test_sessions_and_the_cache_are_events_with_all_their_fields(streams: Streams) -> None:
+    view = JsonView(streams.stdout, streams.notices)
+    session = Session("session_1_aa", "a title", 1.0, "sim", "sim", "be brief", {"seed": 1}, 2, 3.0)
+    view.sessions((session, session))
+    view.message("session_1_aa", StoredMessage("user", "q", "complete", 2.0), unanswered=True)
+    view.found((SearchHit("session_1_aa", "a title", 7, "user", 0.0, "q", ((0, 1),)),))
+    view.cache(CacheStats(1, 2, 3, None, 4, 5))
+    view.done("deleted", "a line", session_id="session_1_aa")
+    names = [event["event"] for event in streams.events]
+    assert names == ["session", "session", "message", "found", "cache", "deleted"]
+    first, _, message, found, cache, deleted = streams.events
+    assert (first["session_id"], first["options"], first["last_time"]) == (
+        *("session_1_aa", {"seed": 1}),
+        3.0,
+    )
+    assert (message["session_id"], message["content"], message["unanswered"]) == (
+        *("session_1_aa", "q"),
+        True,
+    )
+    assert (found["matches"], cache["misses"]) == ([[0, 1]], 5)
+    assert deleted["session_id"] == "session_1_aa"
+    assert streams.err == ""

@@ -1,0 +1,204 @@
+"""All that crosses a process boundary: one frozen struct per message, one union per inbox.
+
+    parts        names, and the structs that stand inside of messages
+    turn         Ask … Answered: a question on its way, and its answer on the way back
+    sessions     Load, Search, Delete …: what else the store can be asked
+    life         Ready, Stop …: births and deaths
+    telemetry    spans, log lines, measurements
+
+Commands are imperative (`Ask`, `Cancel`), facts are past participles (`Answered`, `Saved`), pieces
+of a stream are nouns (`Delta`). They are encoded as MessagePack arrays by `mailbox.py` and decoded
+straight into the union of the reader's inbox: a message that does not belong there is refused by
+the decoder, not by an `if`.
+
+    ui ──Ask──▶ store ──Accepted──▶ dispatcher ──Call──▶ worker ──Sending · Delta… · Answered──▶ ui
+                                                                                        └──▶ store ──Saved──▶ ui
+
+Times: `_ns` are Unix nanoseconds, `_s` and `_ms` durations. `traceparent` is the W3C header
+(https://www.w3.org/TR/trace-context/) of the span a message continues; empty means "no trace".
+"""
+
+from chatbot.messages.life import (
+    Beat,
+    Entered,
+    Interrupt,
+    Leaving,
+    Notice,
+    NotSaving,
+    ProcessRestarted,
+    Ready,
+    Resigned,
+    Saving,
+    Stop,
+)
+from chatbot.messages.parts import (
+    BackendName,
+    CachePolicy,
+    CacheStats,
+    ChatMessage,
+    Completion,
+    Level,
+    Message,
+    MessageStatus,
+    Options,
+    ProcessRole,
+    Role,
+    SearchHit,
+    Session,
+    StoredMessage,
+    Target,
+)
+from chatbot.messages.sessions import (
+    CacheRead,
+    Delete,
+    Found,
+    Listed,
+    ListSessions,
+    Load,
+    Loaded,
+    Prune,
+    Query,
+    ReadCache,
+    Recover,
+    Recovered,
+    Rename,
+    Reply,
+    Search,
+    Undo,
+    Undone,
+    refused,
+)
+from chatbot.messages.telemetry import (
+    AttributeValue,
+    LogRecord,
+    Measurement,
+    Record,
+    Report,
+    SpanEvent,
+    SpanRecord,
+)
+from chatbot.messages.turn import (
+    Accepted,
+    Answered,
+    Ask,
+    Call,
+    Cancel,
+    Cancelled,
+    Checkpoint,
+    Delta,
+    Failed,
+    Hit,
+    Interrupted,
+    ListModels,
+    ModelsListed,
+    Retrying,
+    Saved,
+    Sending,
+    Terminal,
+)
+
+# --- the inboxes -----------------------------------------------------------------------------
+
+UiInbox = (
+    Retrying
+    | Delta
+    | Terminal
+    | Saved
+    | Reply
+    | ModelsListed
+    | ProcessRestarted
+    | NotSaving
+    | Saving
+    | Notice
+    | Interrupt
+    | Stop
+)
+StoreInbox = Ask | Terminal | Checkpoint | Query | Stop
+WorkerInbox = Call | Cancel | ListModels | Stop
+TelemetryInbox = Report | Stop
+SimServerInbox = Stop
+
+FromUi = Ask | Cancel | Query | ListModels | Entered | Leaving
+FromStore = Accepted | Saved | Reply | Notice
+FromWorker = Sending | Retrying | Delta | Answered | Failed | Cancelled | ModelsListed
+FromAny = Ready | Beat | Resigned | Report
+
+__all__ = [
+    "Accepted",
+    "Answered",
+    "Ask",
+    "AttributeValue",
+    "BackendName",
+    "Beat",
+    "CachePolicy",
+    "CacheRead",
+    "CacheStats",
+    "Call",
+    "Cancel",
+    "Cancelled",
+    "ChatMessage",
+    "Checkpoint",
+    "Completion",
+    "Delete",
+    "Delta",
+    "Entered",
+    "Failed",
+    "Found",
+    "FromAny",
+    "FromStore",
+    "FromUi",
+    "FromWorker",
+    "Hit",
+    "Interrupt",
+    "Interrupted",
+    "Leaving",
+    "Level",
+    "Listed",
+    "ListModels",
+    "ListSessions",
+    "Load",
+    "Loaded",
+    "LogRecord",
+    "Measurement",
+    "Message",
+    "MessageStatus",
+    "ModelsListed",
+    "Notice",
+    "NotSaving",
+    "Options",
+    "ProcessRestarted",
+    "ProcessRole",
+    "Prune",
+    "Query",
+    "ReadCache",
+    "Ready",
+    "Record",
+    "Recover",
+    "Recovered",
+    "Rename",
+    "Reply",
+    "refused",
+    "Report",
+    "Resigned",
+    "Retrying",
+    "Role",
+    "Saved",
+    "Saving",
+    "Search",
+    "SearchHit",
+    "Sending",
+    "Session",
+    "SimServerInbox",
+    "SpanEvent",
+    "SpanRecord",
+    "Stop",
+    "StoredMessage",
+    "StoreInbox",
+    "Target",
+    "TelemetryInbox",
+    "Terminal",
+    "UiInbox",
+    "Undo",
+    "Undone",
+    "WorkerInbox",
+]

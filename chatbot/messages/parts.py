@@ -1,0 +1,118 @@
+"""What messages are made of: names, and the structs that stand inside of them."""
+
+from typing import Literal
+
+import msgspec
+
+BackendName = Literal["ollama", "anthropic", "grok", "openai", "sim"]
+CachePolicy = Literal["use", "refresh", "off"]
+Level = Literal["debug", "info", "warning", "error"]
+MessageStatus = Literal["complete", "interrupted", "failed"]
+Options = dict[str, int | float | str | bool]
+ProcessRole = Literal["supervisor", "ui", "store", "worker", "telemetry", "sim-server"]
+Role = Literal["user", "assistant", "system"]
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The root of everything in this file; the tag is the class name."""
+
+
+class ChatMessage(msgspec.Struct, frozen=True, array_like=True):
+    """One entry of a conversation, as the LLM sees it."""
+
+    role: Role
+    content: str
+
+
+class Target(msgspec.Struct, frozen=True, array_like=True):
+    """What is asked: the backend, its model, and all that changes the answer besides the messages."""
+
+    backend: BackendName
+    model: str
+    system: str | None = None
+    options: Options = {}
+
+
+class Completion(msgspec.Struct, frozen=True, array_like=True):
+    """A finished answer, as it is shown, saved and cached.
+
+    `usage` holds every integer under the response's usage object, by dotted path; it is empty when
+    the server reported none, and then `input_tokens` and `output_tokens` are None: unknown, not 0.
+    """
+
+    text: str
+    model: str = ""
+    finish_reason: str = ""
+    reasoning: str = ""
+    response_id: str = ""
+    usage: dict[str, int] = {}
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class StoredMessage(msgspec.Struct, frozen=True, array_like=True):
+    """A row of `messages`, as a loaded session brings it back; the columns are in `schema.sql`.
+
+    A turn is two of them with one `request_id`.
+    """
+
+    role: Role
+    content: str
+    status: MessageStatus
+    timestamp: float
+    model: str = ""
+    id: int = 0
+    request_id: str = ""
+    backend: str = ""
+    finish_reason: str | None = None
+    reasoning: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    first_token_ms: float | None = None
+    duration_ms: float | None = None
+    cached: bool = False
+    error: str | None = None
+    trace_id: str | None = None
+
+
+class Session(msgspec.Struct, frozen=True, array_like=True):
+    """A row of `sessions`, with what it was asked with last. Times are in Unix seconds.
+
+    `messages` counts those of the conversation as it stands: undone and replaced ones are left out.
+    """
+
+    session_id: str
+    title: str
+    start_time: float
+    backend: str
+    model: str
+    system: str | None = None
+    options: Options = {}
+    messages: int = 0
+    last_time: float = 0.0
+
+
+class SearchHit(msgspec.Struct, frozen=True, array_like=True):
+    """A message that was found. `matches` are the places of the words in the snippet, as (start, end)
+    in characters; the snippet is one line, cut out around them.
+    """
+
+    session_id: str
+    title: str
+    message_id: int
+    role: Role
+    timestamp: float
+    snippet: str
+    matches: tuple[tuple[int, int], ...] = ()
+
+
+class CacheStats(msgspec.Struct, frozen=True, array_like=True):
+    """The SQLite level of the answer cache. `hits` and `misses` count the saved answers: those that
+    came from the cache, and those that were generated although they could have."""
+
+    entries: int
+    size_bytes: int
+    limit_bytes: int
+    oldest_age_s: float | None
+    hits: int
+    misses: int

@@ -1,0 +1,36 @@
+"""The simulated server; what it gets is on record before it answers. Alone too: `python -m …`."""
+
+import sys
+
+import msgspec
+
+from chatbot.settings import SimServerSettings
+from chatbot.simserver import process, server
+from chatbot.simserver.model import Answer
+from chatbot.wire.format import ChatRequest
+from tests.system.storm.arms import Arm
+from tests.system.storm.scenario import REQUEST_RECEIVED
+
+INBOX = process.INBOX
+SETTINGS = process.SETTINGS
+main = process.main
+
+_answer = server.answer  # type: ignore[attr-defined] # the name by which the server calls it
+_arm = Arm()
+_NEVER_S = 3600.0
+
+
+def _record_and_answer(settings: SimServerSettings, model: str, request: ChatRequest) -> Answer:
+    text = request.messages[-1].content.split()[0]
+    answer = _answer(settings, model, request)
+    is_struck = (_arm.directory / "struck").exists()
+    _arm.journal.write("received", text=text)
+    if _arm.scenario.point == REQUEST_RECEIVED and _arm.aims_at(text) and not is_struck:
+        return msgspec.structs.replace(answer, first_s=_NEVER_S)
+    return answer
+
+
+server.answer = _record_and_answer  # type: ignore[attr-defined] # likewise
+
+if __name__ == "__main__":
+    sys.exit(process.run_alone(_arm.scenario.server))

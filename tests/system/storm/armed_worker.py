@@ -1,0 +1,60 @@
+"""The worker with points to die at; with SAYS_NOTHING, no `Sending` leaves it."""
+
+import threading
+
+from chatbot.mailbox import Outbox
+from chatbot.messages import Answered, Delta, Message, Sending
+from chatbot.worker import process
+from tests.fakes import eventually
+from tests.system.storm.arms import Arm
+from tests.system.storm.journal import Tail
+from tests.system.storm.scenario import REQUEST_RECEIVED, SAYS_NOTHING
+
+INBOX = process.INBOX
+SETTINGS = process.SETTINGS
+main = process.main
+
+_arm = Arm()
+_send, _send_now = Outbox.send, Outbox.send_now
+
+
+def _armed_send_now(self: Outbox, message: Message) -> None:
+    if not isinstance(message, Sending):
+        _send_now(self, message)
+        return
+    aimed = _arm.aims_at(message.request_id)
+    if aimed:
+        _arm.strike("worker sending before")
+    if _arm.scenario.mutation != SAYS_NOTHING:
+        _send_now(self, message)
+    if aimed:
+        _arm.strike("worker sending after")
+        if _arm.scenario.point == REQUEST_RECEIVED:
+            threading.Thread(target=_strike_when_received, args=(message.request_id,)).start()
+
+
+def _strike_when_received(text: str) -> None:
+    """Die when the server has the request; it does not answer before."""
+    tail = Tail(_arm.directory)
+
+    def is_received() -> bool:
+        return any(line.what == "received" and line.text == text for line in tail.read())
+
+    if eventually(is_received):
+        _arm.strike(REQUEST_RECEIVED)
+
+
+def _armed_send(self: Outbox, message: Message) -> None:
+    if isinstance(message, Delta) and _arm.aims_at(message.request_id):
+        _send_now(self, message)
+        _arm.strike("worker piece sent")
+    elif isinstance(message, Answered) and _arm.aims_at(message.request_id):
+        _arm.strike("worker answer before")
+        _send_now(self, message)
+        _arm.strike("worker answer after")
+    else:
+        _send(self, message)
+
+
+Outbox.send = _armed_send  # type: ignore[method-assign] # this process is a test's
+Outbox.send_now = _armed_send_now  # type: ignore[method-assign] # likewise
