@@ -8,6 +8,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.store import bare, figures, peer
@@ -47,8 +48,8 @@ def run(directory: Path, rounds: int, messages: int) -> None:
                 raise SystemExit(f"the store could not search for {text!r}: {found.error}")
             taken = figures.medians(
                 {
-                    "store": lambda text=text: search(process, text),  # type: ignore[misc]
-                    "bare": lambda match=match: bare_search(connection, match),  # type: ignore[misc]
+                    "store": partial(search, process, text),
+                    "bare": partial(bare_search, connection, match),
                 },
                 rounds,
             )

@@ -7,6 +7,7 @@ long texts. It is read from the file cache, as both are: this shows what the sta
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.store import bare, figures, peer
@@ -49,11 +50,11 @@ def run(directory: Path, rounds: int, gigabytes: float) -> None:
         f"start with a database of {written:.2f} GB, median ms", "large", "empty", "ratio"
     )
     figures.progress("starting stores")
-    _compare("store, spawned to Ready", rounds, {n: lambda p=p: ready(p) for n, p in paths.items()})  # type: ignore[misc]
+    _compare("store, spawned to Ready", rounds, {n: partial(ready, p) for n, p in paths.items()})
     _compare(
         "store, after one that was killed",
         rounds,
-        {n: lambda p=p: ready_after_a_kill(p) for n, p in paths.items()},  # type: ignore[misc]
+        {n: partial(ready_after_a_kill, p) for n, p in paths.items()},
     )
     if sys.platform == "win32":
         return
@@ -63,14 +64,14 @@ def run(directory: Path, rounds: int, gigabytes: float) -> None:
     _compare(
         "whole program, to the first prompt",
         rounds,
-        {n: lambda p=p: to_prompt(str(p)) for n, p in places.items()},  # type: ignore[misc]
+        {n: partial(to_prompt, str(p)) for n, p in places.items()},
     )
     _compare(
         "whole program, a one-shot answer",
         rounds,
         {
-            n: lambda p=p: to_exit(  # type: ignore[misc]
-                RUN, "--backend", "sim", "--db", p, "--log-dir", str(directory), "hi"
+            n: partial(
+                to_exit, RUN, "--backend", "sim", "--db", p, "--log-dir", str(directory), "hi"
             )
             for n, p in paths.items()
         },
