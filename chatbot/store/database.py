@@ -23,7 +23,6 @@ BUSY_TIMEOUT_S = 5.0
 Value = str | int | float | bytes | None
 
 _INT64_MAX = 2**63 - 1
-_left_open: list[sqlite3.Connection] = []
 _SETTINGS = (
     "PRAGMA synchronous = FULL",  # in WAL, anything less loses commits with the power
     "PRAGMA foreign_keys = ON",
@@ -143,14 +142,10 @@ class Database:
     def close(self) -> None:
         """Close the database; what was begun is undone.
 
-        The last connection to close moves the write-ahead log into the database and removes it: by
-        its name. Where another file has that name by now, the connection stays open until the
-        process ends.
+        The last connection to close moves the write-ahead log into the database and removes it,
+        unless the database was deleted or replaced.
         """
-        if self._watch.is_lost:
-            _left_open.append(self._connection)
-        else:
-            self._connection.close()
+        self._connection.close()
 
     def close_untouched(self) -> None:
         """Close a damaged database: what was begun is undone, and nothing is moved into it."""

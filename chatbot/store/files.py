@@ -140,7 +140,6 @@ class Watch:
     """
 
     def __init__(self, path: str) -> None:
-        self.is_lost = False  # another file stands there now, or none
         self._name = text.shown(path)
         self._file = os.path.abspath(path)
         self._identities = {self._file: _identity(self._file)}
@@ -159,14 +158,12 @@ class Watch:
         for file, before in self._identities.items():
             if before is None or (now := _identity(file)) == before:
                 continue
-            self.is_lost = file == self._file
             name = self._name + file.removeprefix(self._file)
             if now is None:
                 raise StoreUnavailable(f"{name} was deleted while it was in use")
-            aside = self._put_log_aside() if self.is_lost else ""
+            aside = self._put_log_aside() if file == self._file else ""
             where = f"; the log of the old one is now {text.shown(aside)}" if aside else ""
             raise StoreUnavailable(f"{name} was replaced while it was in use{where}")
-        self.is_lost = False
 
     def _put_log_aside(self) -> str:
         """Give the log that is still ours another name; return it."""

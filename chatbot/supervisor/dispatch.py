@@ -123,9 +123,7 @@ class Dispatcher:
                 self._forget_answer(message.request_id)
                 self._send("ui", message)
             case Notice():
-                if (
-                    not self._ledger.gone
-                ):  # then the user knows that nothing is saved, and waits for nothing
+                if not self._ledger.gone:  # else nobody waits, and the user knows why
                     self._send("ui", message)
             case _:
                 self._ledger.acknowledge(message.request_id, *_QUERIES)
@@ -247,8 +245,8 @@ class Dispatcher:
 
     @property
     def unsaved(self) -> int:
-        """How many messages wait for a store, or were too many to be kept for it."""
-        return len(self._ledger) + self._ledger.unsaved
+        """How many messages wait to be saved, or were too many to be kept until then."""
+        return self._ledger.to_be_saved + self._ledger.unsaved
 
     @property
     def is_saving(self) -> bool:
@@ -358,9 +356,7 @@ class Dispatcher:
         match message:
             case Ask():
                 request = self._requests.get(message.request_id)
-                if (
-                    request is not None and request.job is not None
-                ):  # asked while there was no store
+                if request is not None and request.job is not None:  # called in an outage
                     self._send("ui", Notice(f"a turn is not saved: {why}"))
                 elif request is not None:
                     del self._requests[message.request_id]

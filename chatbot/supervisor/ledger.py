@@ -91,6 +91,12 @@ class Ledger:
         return told
 
     @property
+    def to_be_saved(self) -> int:
+        """How many of the messages change something: those that only ask are not counted."""
+        entries = self._entries.values()
+        return sum(isinstance(entry.message, Ask | Terminal | Undo) for entry in entries)
+
+    @property
     def is_caught_up(self) -> bool:
         """Whether the store that is up has acknowledged all that was there when it came."""
         return self.up and not self._backlog

@@ -172,3 +172,18 @@ def test_a_store_that_cannot_open_its_database_says_why_and_ends(tmp_path: Path)
     with closing(StoreProcess(str(tmp_path))) as store:
         assert store.receive() == Resigned(f"{tmp_path} is a directory; name a file with --db PATH")
         assert store.exit_code() == actor.RESIGNED
+
+
+def test_a_store_that_finds_its_database_damaged_says_that_this_will_last(tmp_path: Path) -> None:
+    path = tmp_path / "chatbot.db"
+    with closing(StoreProcess(str(path))) as store:
+        assert isinstance(store.receive(), Ready)
+        store.outbox.post(Stop())
+        assert store.exit_code() == ExitCode.OK
+    data = bytearray(path.read_bytes())
+    data[100:4096] = b"\xa5" * (4096 - 100)  # the schema's own page
+    path.write_bytes(data)
+    with closing(StoreProcess(str(path))) as store:
+        resigned = store.receive()
+        assert isinstance(resigned, Resigned)
+        assert resigned.lasting

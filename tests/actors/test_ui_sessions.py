@@ -96,11 +96,14 @@ class Store(threading.Thread):
         self._peer = peer
         self._says = says
         self.heard: list[Any] = []
+        self.entered: list[str] = []
         self.start()
 
     def run(self) -> None:
         while True:
             message = self._peer.next(object, 20)
+            if isinstance(message, Entered):
+                self.entered.append(message.session_id)
             if isinstance(message, Report | Ready | Entered):
                 continue
             self.heard.append(message)
@@ -469,6 +472,13 @@ def test_lists_and_hits_are_notices_beside_the_answers(run: Run) -> None:
     assert "«blue»?" in run.err
     assert "/resume ID goes on" in run.err
     assert run.store.all(Search)[0].text == "blue sky"
+
+
+def test_it_is_told_which_session_the_terminal_is_in(run: Run) -> None:
+    run.chat("/new", "/resume aa")
+    first, second, third = run.store.entered
+    assert first != second
+    assert third == "session_1_aa"
 
 
 def test_a_resumed_session_goes_on_with_all_its_own(run: Run) -> None:

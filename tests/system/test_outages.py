@@ -191,6 +191,7 @@ def test_a_damaged_database_is_told_and_left_untouched(tmp_path: Path) -> None:
         turn(program, "second")
         assert is_told(program, "not saving: chatbot.db is damaged")
         assert "sessions recover" in program.stderr
+        assert not eventually(lambda: len(program.log_lines("gave_up")) > 1, 2)  # nor tried again
         assert program.finish() == 0
         assert path.read_bytes() == damaged
     finally:

@@ -424,6 +424,27 @@ def test_an_answer_the_store_dies_of_is_told_to_be_unsaved() -> None:
     assert dispatcher.idle
 
 
+def test_a_cancel_behind_a_question_that_turns_out_to_be_cached_leaves_nothing_behind() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(ask("r"), 0.0)
+    for _ in range(2):
+        dispatcher.store_down()
+        assert len(dispatcher.store_up()) == 1  # alone from the second time on
+    dispatcher.from_ui(Cancel("r"), 0.0)
+    dispatcher.from_store(Accepted("r", "k", Hit(Completion("yes"), 1.0)), 0.0)
+    dispatcher.from_store(Saved("r"), 0.0)
+    assert dispatcher.idle
+    assert dispatcher.from_ui(ask("next"), 0.0) == [Send("store", 0, ask("next"))]
+
+
+def test_what_only_asks_is_not_told_as_unsaved() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(Search("s", "text"), 0.0)
+    assert dispatcher.unsaved == 0
+    dispatcher.from_ui(ask("r"), 0.0)
+    assert dispatcher.unsaved == 1
+
+
 def test_a_query_the_store_dies_of_is_refused() -> None:
     dispatcher = make()
     dispatcher.from_ui(Search("s", "text"), 0.0)

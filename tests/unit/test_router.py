@@ -89,6 +89,18 @@ def test_what_is_held_goes_out_before_the_end_of_its_turn(
     assert box.sent == [delta(0, "held"), end]
 
 
+def test_what_was_held_for_a_terminal_that_died_is_not_shown_to_the_next(
+    router: Router, children: Children
+) -> None:
+    ui = children["ui", 0]
+    ui.outbox.full = True
+    router.deliver("ui", 0, delta(0, "old"))
+    router.ui_ended()
+    ui.outbox.full = False
+    router.show_held()
+    assert ui.outbox.sent == []
+
+
 def test_thinking_and_answer_are_not_joined(router: Router, children: Children) -> None:
     box = children["ui", 0].outbox
     box.full = True

@@ -327,3 +327,10 @@ def test_a_quick_migration_is_not_worth_a_word(path: str, monkeypatch: pytest.Mo
     told: list[str] = []
     Database.open(path, tell=told.append).close()
     assert told == []
+
+
+def test_a_newer_program_that_was_quicker_keeps_its_version(path: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+        migrations.create(connection)
+        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
