@@ -26,6 +26,7 @@ from chatbot import host
 from chatbot.errors import ChatbotError, DatabaseDamaged, ExitCode
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import Beat, ProcessRole, Resigned, Stop
+from chatbot.otel import Tracing
 from chatbot.tracing import Recorder
 
 BEAT_EVERY_S = 1.0
@@ -40,8 +41,8 @@ M = TypeVar("M")
 class Child(msgspec.Struct, frozen=True):
     """What a child process is: its role and slot, the module of its room, and whether it must drain.
 
-    `outlives_parent` is for the store: it commits what it has before it goes. The others get
-    `parent_signal` from the kernel when the supervisor dies, where the kernel can do that.
+    `outlives_parent` is for who has something to write down before it goes: the store, telemetry. The
+    others get `parent_signal` from the kernel when the supervisor dies, where the kernel can do that.
     """
 
     role: ProcessRole
@@ -49,6 +50,7 @@ class Child(msgspec.Struct, frozen=True):
     module: str
     outlives_parent: bool = False
     parent_signal: int = host.KILL
+    tracing: Tracing = Tracing()
 
 
 def run(child: Child, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> None:
@@ -75,7 +77,7 @@ def run(child: Child, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> Non
     if stdin is not None:
         stdin.adopt()
     outbox = Outbox(outbox_end)
-    recorder = Recorder(child.role, child.slot, outbox.offer)
+    recorder = Recorder(child.role, child.slot, outbox.offer, child.tracing)
     threading.excepthook = lambda hook: log_crash(recorder, hook.exc_value)
     code: int
     try:

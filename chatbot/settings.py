@@ -22,6 +22,8 @@ from chatbot.backends import (
 )
 from chatbot.errors import UsageError
 from chatbot.messages import BackendName, CachePolicy, Options, Target
+from chatbot.otel import Tracing
+from chatbot.otel import from_environment as tracing_of
 
 UiMode = Literal["chat", "oneshot", "script", "models", "manage"]
 
@@ -124,6 +126,12 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         return f"WorkerSettings({self.backends!r}, proxies for {sorted(self.proxies)})"
 
 
+LOG_FILE = "chatbot.log"
+TRACE_LOG_FILE = "chatbot_traces.log"
+SPAN_FILE = "extrachat_traces_process.log"
+METRIC_FILE = "extrachat_metrics_process.log"
+
+
 class TelemetrySettings(msgspec.Struct, frozen=True):
     """`environ` holds the `OTEL_*` variables as they were at the start."""
 
@@ -154,6 +162,7 @@ class Settings(msgspec.Struct, frozen=True):
     store: StoreSettings
     worker: WorkerSettings
     telemetry: TelemetrySettings
+    tracing: Tracing
     sim_server: SimServerSettings
 
 
@@ -276,6 +285,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             proxies=_proxies(environ),
             ca_file=environ.get("SSL_CERT_FILE", ""),
         ),
+        tracing=tracing_of(environ),
         telemetry=TelemetrySettings(
             log_dir=arguments.log_dir or file.log_dir or "logs",
             debug=arguments.debug,

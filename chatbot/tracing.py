@@ -26,10 +26,13 @@ from chatbot.messages import (
     Report,
     SpanEvent,
     SpanRecord,
+    SpanStarted,
 )
+from chatbot.otel import Tracing
 
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 
+_SAMPLED = "-01"  # the flags at the end of a traceparent
 _FLUSH_AT = 64
 _KEEP_AT_MOST = 4096
 _SLICE = 256
@@ -74,16 +77,17 @@ class Span:
         recorder: "Recorder",
         name: str,
         kind: int,
-        parent: str | None,
+        trace_id: str,
+        parent_id: str,
         attributes: dict[str, AttributeValue],
         start_ns: int | None,
     ) -> None:
         self._recorder = recorder
         self.name = name
         self.kind = kind
-        self.trace_id = os.urandom(16).hex() if parent is None else trace_id_of(parent)
-        self.parent_id = span_id_of(parent or "")
-        self.span_id = os.urandom(8).hex() if self.trace_id else ""
+        self.trace_id = trace_id
+        self.parent_id = parent_id
+        self.span_id = os.urandom(8).hex()
         now_ns = time.time_ns()
         self.start_ns = now_ns if start_ns is None else start_ns
         # A start in the past (a wait that another process began) shifts the counter's zero with it.
@@ -92,12 +96,30 @@ class Span:
         self._events: list[SpanEvent] = []
         self._links: list[str] = []
         self._error = ""
-        self._ended = not self.trace_id
+        self._ended = False
 
     @property
     def traceparent(self) -> str:
         """The header that makes this span the parent of what the receiver does; empty: no trace."""
-        return f"00-{self.trace_id}-{self.span_id}-01" if self.trace_id else ""
+        return f"00-{self.trace_id}-{self.span_id}{_SAMPLED}"
+
+    def announce(self) -> Self:
+        """Tell telemetry that the span has begun, so that it is ended even if this process is killed.
+
+        For spans that wait for something; it reaches telemetry with the next `flush`.
+        """
+        self._recorder.add(
+            SpanStarted(
+                self.trace_id,
+                self.span_id,
+                self.parent_id,
+                self.name,
+                self.kind,
+                self.start_ns,
+                self._attributes,
+            )
+        )
+        return self
 
     def set(self, key: str, value: AttributeValue) -> None:
         """Set an attribute."""
@@ -154,6 +176,43 @@ class Span:
         self.end()
 
 
+class Unrecorded(Span):
+    """What takes the place of a span where nothing is recorded: the trace is not sampled, or there is
+    none. What follows it has the same traceparent, so that a log line still tells the trace."""
+
+    __slots__ = ("_traceparent",)
+
+    def __init__(self, traceparent: str) -> None:
+        self._traceparent = traceparent
+        self.trace_id = trace_id_of(traceparent)
+        self.span_id = span_id_of(traceparent)
+        self.start_ns = time.time_ns()
+
+    @property
+    def traceparent(self) -> str:
+        """The traceparent of what it was to be a part of."""
+        return self._traceparent
+
+    def announce(self) -> Self:
+        """Do nothing."""
+        return self
+
+    def set(self, key: str, value: AttributeValue) -> None:
+        """Do nothing."""
+
+    def event(self, name: str, **attributes: AttributeValue) -> None:
+        """Do nothing."""
+
+    def link(self, traceparent: str) -> None:
+        """Do nothing."""
+
+    def fail(self, description: str) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
 class Recorder:
     """A process's telemetry. `offer` takes a `Report` or refuses it at once; it never waits.
 
@@ -161,13 +220,21 @@ class Recorder:
     up to 4,096; what comes after that is dropped and counted.
     """
 
-    def __init__(self, role: ProcessRole, slot: int, offer: Callable[[Report], bool]) -> None:
+    def __init__(
+        self,
+        role: ProcessRole,
+        slot: int,
+        offer: Callable[[Report], bool],
+        tracing: Tracing = Tracing(),  # noqa: B008 - frozen
+    ) -> None:
+        self.tracing = tracing
         self._role: ProcessRole = role
         self._slot = slot
         self._pid = os.getpid()
         self._offer = offer
         self._records: list[Record] = []
         self._dropped = 0
+        self._sample_below = round(tracing.sample_ratio * 2**64)
 
     def span(
         self,
@@ -180,11 +247,25 @@ class Recorder:
     ) -> Span:
         """Start a span under `parent`, a traceparent; None roots a new trace.
 
-        Under an empty one ("no trace") the span is not recorded, and neither are its children.
-        Keyword attributes are written with `__` where their name has a dot.
+        Under an empty one ("no trace"), and in a trace that is not sampled, the span is not recorded,
+        and neither are its children. Keyword attributes are written with `__` where their name has a
+        dot.
         """
+        parent_id = ""
+        if parent is None:
+            trace_id = os.urandom(16).hex()
+            if not self._is_sampled(trace_id):
+                return Unrecorded(f"00-{trace_id}-{os.urandom(8).hex()}-00")
+        elif not parent.endswith(_SAMPLED):
+            return Unrecorded(parent)
+        else:
+            trace_id, parent_id = trace_id_of(parent), span_id_of(parent)
         named = {key.replace("__", "."): value for key, value in attributes.items()}
-        return Span(self, name, kind, parent, named, start_ns)
+        return Span(self, name, kind, trace_id, parent_id, named, start_ns)
+
+    def _is_sampled(self, trace_id: str) -> bool:
+        """The rule of TraceIdRatioBased: the lower half of the id, compared with a bound."""
+        return self.tracing.enabled and int(trace_id[16:], 16) < self._sample_below
 
     def hop(
         self,
@@ -198,6 +279,8 @@ class Recorder:
 
         Named as in https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/.
         """
+        if not parent.endswith(_SAMPLED):
+            return Unrecorded(parent)
         attributes: dict[str, AttributeValue] = {
             "messaging.system": "chatbot",
             "messaging.operation.name": operation,
@@ -206,7 +289,9 @@ class Recorder:
             "messaging.message.id": message_id,
         }
         kind = PRODUCER if operation == "send" else CONSUMER
-        return Span(self, f"{operation} {destination}", kind, parent, attributes, start_ns)
+        trace_id, parent_id = trace_id_of(parent), span_id_of(parent)
+        name = f"{operation} {destination}"
+        return Span(self, name, kind, trace_id, parent_id, attributes, start_ns)
 
     def log(
         self, level: Level, event: str, /, traceparent: str = "", **fields: AttributeValue
@@ -223,7 +308,8 @@ class Recorder:
         traceparent: str = "",
     ) -> None:
         """Add to a counter."""
-        self.add(Measurement(name, "counter", value, attributes or {}, traceparent))
+        if self.tracing.enabled:
+            self.add(Measurement(name, "counter", value, attributes or {}, traceparent))
 
     def observe(
         self,
@@ -234,7 +320,15 @@ class Recorder:
         traceparent: str = "",
     ) -> None:
         """Record a value in a histogram, in the unit that the instrument is declared with."""
-        self.add(Measurement(name, "histogram", value, attributes or {}, traceparent))
+        if self.tracing.enabled:
+            self.add(Measurement(name, "histogram", value, attributes or {}, traceparent))
+
+    def gauge(
+        self, name: str, value: float, /, attributes: dict[str, AttributeValue] | None = None
+    ) -> None:
+        """Tell what a gauge stands at."""
+        if self.tracing.enabled:
+            self.add(Measurement(name, "gauge", value, attributes or {}))
 
     def add(self, record: Record) -> None:
         """Take a finished record."""
@@ -251,12 +345,15 @@ class Recorder:
         if not records:
             return
         for start in range(0, len(records), _SLICE):
-            payload = _encoder.encode(records[start : start + _SLICE])
-            report = Report(self._role, self._slot, self._pid, payload, self._dropped)
+            part = records[start : start + _SLICE]
+            payload = _encoder.encode(part)
+            report = Report(
+                self._role, self._slot, self._pid, payload, self._dropped, records=len(part)
+            )
             try:
                 taken = self._offer(report)
             except MessageTooLarge:  # of content that somebody put into attributes
-                self._dropped += len(records[start : start + _SLICE])
+                self._dropped += len(part)
                 continue
             if not taken:
                 self._records = records[start:] + self._records

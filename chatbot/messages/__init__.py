@@ -26,9 +26,11 @@ from chatbot.messages.life import (
     Notice,
     NotSaving,
     ProcessRestarted,
+    ReadStatus,
     Ready,
     Resigned,
     Saving,
+    StatusRead,
     Stop,
 )
 from chatbot.messages.parts import (
@@ -42,11 +44,13 @@ from chatbot.messages.parts import (
     MessageStatus,
     Options,
     ProcessRole,
+    ProcessStatus,
     Role,
     SearchHit,
     Session,
     StoredMessage,
     Target,
+    WorkStatus,
 )
 from chatbot.messages.sessions import (
     CacheRead,
@@ -70,12 +74,17 @@ from chatbot.messages.sessions import (
 )
 from chatbot.messages.telemetry import (
     AttributeValue,
+    Flush,
+    Flushed,
     LogRecord,
     Measurement,
+    ProcessEnded,
     Record,
     Report,
     SpanEvent,
     SpanRecord,
+    SpanStarted,
+    TelemetryStatus,
 )
 from chatbot.messages.turn import (
     Accepted,
@@ -110,16 +119,19 @@ UiInbox = (
     | NotSaving
     | Saving
     | Notice
+    | StatusRead
+    | Flushed
     | Interrupt
     | Stop
 )
 StoreInbox = Ask | Terminal | Checkpoint | Query | Stop
 WorkerInbox = Call | Cancel | ListModels | Stop
-TelemetryInbox = Report | Stop
+TelemetryInbox = Report | ProcessEnded | Flush | Stop
 SimServerInbox = Stop
 
-FromUi = Ask | Cancel | Query | ListModels | Entered | Leaving
+FromUi = Ask | Cancel | Query | ListModels | ReadStatus | Flush | Entered | Leaving
 FromStore = Accepted | Saved | Reply | Notice
+FromTelemetry = Notice | Flushed | TelemetryStatus
 FromWorker = Sending | Retrying | Delta | Answered | Failed | Cancelled | ModelsListed
 FromAny = Ready | Beat | Resigned | Report
 
@@ -143,9 +155,12 @@ __all__ = [
     "Delta",
     "Entered",
     "Failed",
+    "Flush",
+    "Flushed",
     "Found",
     "FromAny",
     "FromStore",
+    "FromTelemetry",
     "FromUi",
     "FromWorker",
     "Hit",
@@ -166,11 +181,14 @@ __all__ = [
     "Notice",
     "NotSaving",
     "Options",
+    "ProcessEnded",
     "ProcessRestarted",
     "ProcessRole",
+    "ProcessStatus",
     "Prune",
     "Query",
     "ReadCache",
+    "ReadStatus",
     "Ready",
     "Record",
     "Recover",
@@ -191,14 +209,18 @@ __all__ = [
     "SimServerInbox",
     "SpanEvent",
     "SpanRecord",
+    "SpanStarted",
+    "StatusRead",
     "Stop",
     "StoredMessage",
     "StoreInbox",
     "Target",
     "TelemetryInbox",
+    "TelemetryStatus",
     "Terminal",
     "UiInbox",
     "Undo",
     "Undone",
+    "WorkStatus",
     "WorkerInbox",
 ]

@@ -1,6 +1,6 @@
 """The life of a process: what children and the supervisor tell each other about it."""
 
-from chatbot.messages.parts import Message, ProcessRole
+from chatbot.messages.parts import Message, ProcessRole, ProcessStatus, WorkStatus
 
 
 class Ready(Message, frozen=True):
@@ -64,6 +64,20 @@ class Saving(Message, frozen=True):
     were too many to be kept for it until then; all others are being saved now."""
 
     unsaved: int = 0
+
+
+class ReadStatus(Message, frozen=True):
+    """From ui → supervisor: how is everybody?"""
+
+    request_id: str
+
+
+class StatusRead(Message, frozen=True):
+    """From supervisor → ui: the processes in the order of their start, and the work among them."""
+
+    request_id: str
+    processes: tuple[ProcessStatus, ...] = ()
+    work: WorkStatus = WorkStatus()
 
 
 class Notice(Message, frozen=True):

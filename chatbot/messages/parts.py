@@ -116,3 +116,39 @@ class CacheStats(msgspec.Struct, frozen=True, array_like=True):
     oldest_age_s: float | None
     hits: int
     misses: int
+
+
+class ProcessStatus(msgspec.Struct, frozen=True, array_like=True):
+    """One process as the supervisor sees it. `queued` messages wait for it, `in_flight` requests are
+    with it (workers only), and it was started again `restarts` times. `state`: starting, ready,
+    stopping, or waiting (for its next start)."""
+
+    role: ProcessRole
+    slot: int
+    pid: int
+    state: str
+    age_s: float
+    queued: int = 0
+    in_flight: int = 0
+    restarts: int = 0
+
+
+class WorkStatus(msgspec.Struct, frozen=True, array_like=True):
+    """The requests since the start: `waiting` for a worker, ended by kind, and the latencies of the
+    last ones that were answered (median, 95th percentile, in ms; None before the first).
+
+    `unsaved` messages wait for a store. `dropped` telemetry records were given up; `collector` is
+    where OTLP goes, empty: nowhere.
+    """
+
+    waiting: int = 0
+    in_flight: int = 0
+    answered: int = 0
+    cached: int = 0
+    failed: int = 0
+    stopped: int = 0
+    first_token_ms: tuple[float, float] | None = None
+    duration_ms: tuple[float, float] | None = None
+    unsaved: int = 0
+    dropped: int = 0
+    collector: str = ""

@@ -17,6 +17,19 @@ class SpanEvent(msgspec.Struct, frozen=True, array_like=True):
     attributes: dict[str, AttributeValue] = {}
 
 
+class SpanStarted(Message, frozen=True):
+    """A span that may outlive its process has begun; its `SpanRecord` follows, unless the process is
+    killed: then telemetry ends it, as an error, with what is known here."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    kind: int
+    start_ns: int
+    attributes: dict[str, AttributeValue] = {}
+
+
 class SpanRecord(Message, frozen=True):
     """A finished span. Ids are lower-case hex (32 and 16 digits); `parent_id` is empty for a root.
 
@@ -48,22 +61,23 @@ class LogRecord(Message, frozen=True):
 
 
 class Measurement(Message, frozen=True):
-    """One value for the meter: a `counter` adds it up, a `histogram` sorts it into its buckets."""
+    """One value for the meter: a `counter` adds it up, a `histogram` sorts it into its buckets, a
+    `gauge` holds the last one."""
 
     name: str
-    instrument: Literal["counter", "histogram"]
+    instrument: Literal["counter", "histogram", "gauge"]
     value: int | float
     attributes: dict[str, AttributeValue] = {}
     traceparent: str = ""
 
 
-Record = SpanRecord | LogRecord | Measurement
+Record = SpanStarted | SpanRecord | LogRecord | Measurement
 
 
 class Report(Message, frozen=True):
     """From any process → telemetry: records, still encoded, so that the supervisor only passes them on.
 
-    `payload` is a MessagePack array of `Record`; `dropped` counts the records that were given up
+    `payload` is a MessagePack array of so many `records`; `dropped` counts those that were given up
     since the last report because the way was full.
     """
 
@@ -72,3 +86,35 @@ class Report(Message, frozen=True):
     pid: int
     payload: bytes
     dropped: int = 0
+    records: int = 0
+
+
+class ProcessEnded(Message, frozen=True):
+    """From supervisor → telemetry: a process has ended, `how` for a person. All that it reported has
+    been passed on before this: a span of it that is still open stays open for ever."""
+
+    role: ProcessRole
+    slot: int
+    pid: int
+    time_ns: int
+    how: str
+
+
+class Flush(Message, frozen=True):
+    """From ui → telemetry: write down all that has been reported, so that it can be read."""
+
+    request_id: str
+
+
+class Flushed(Message, frozen=True):
+    """From telemetry (or the supervisor, where there is none) → ui: everything is in the files."""
+
+    request_id: str
+
+
+class TelemetryStatus(Message, frozen=True):
+    """From telemetry → supervisor, at most once a second, when it has changed: how many records were
+    given up so far, and where OTLP goes just now (empty: nowhere)."""
+
+    dropped: int = 0
+    collector: str = ""

@@ -36,6 +36,7 @@ from chatbot.messages import (
     Delta,
     Entered,
     Failed,
+    Flush,
     FromStore,
     FromUi,
     FromWorker,
@@ -49,6 +50,7 @@ from chatbot.messages import (
     Notice,
     ProcessRole,
     Query,
+    ReadStatus,
     Reply,
     Retrying,
     Saved,
@@ -101,7 +103,7 @@ class Dispatcher:
                 self._cancel(message.request_id)
             case ListModels():
                 self._wait(Job(message, "", now))
-            case Entered() | Leaving():
+            case Entered() | Leaving() | Flush() | ReadStatus():
                 pass  # the supervisor's own business
             case Undo() if self._ledger.gone:
                 self._ledger.enter(message)  # in its turn, like the questions around it

@@ -1,10 +1,11 @@
 """What runs, in which order, and what each process may say: data, no code that starts anything.
 
     ui          Ask · Cancel · Load · Search · ListModels · …       ──▶ dispatcher
+                Flush ──▶ telemetry             ReadStatus ──▶ supervisor
     store       Accepted · Saved · Loaded · Listed · Notice · …     ──▶ dispatcher
     worker × N  Sending · Retrying · Delta · Answered · Failed · …  ──▶ dispatcher
     sim-server  (its address, in Ready)
-    telemetry   Notice                                              ──▶ ui
+    telemetry   Notice · Flushed ──▶ ui         TelemetryStatus ──▶ supervisor
     all         Ready · Beat · Resigned · Report ──▶ supervisor (a Report goes on to telemetry)
 
 The UI starts first and alone, so that its prompt is there while the others are still loading; then
@@ -18,7 +19,15 @@ from typing import Any
 import msgspec
 
 from chatbot.actor import Child
-from chatbot.messages import FromAny, FromStore, FromUi, FromWorker, Notice, ProcessRole
+from chatbot.messages import (
+    FromAny,
+    FromStore,
+    FromTelemetry,
+    FromUi,
+    FromWorker,
+    ProcessRole,
+)
+from chatbot.otel import Tracing
 from chatbot.settings import Settings
 from chatbot.supervisor.policy import Policy
 
@@ -48,7 +57,7 @@ class ProcessSpec(msgspec.Struct, frozen=True):
 def ui(settings: Settings) -> ProcessSpec:
     """The terminal. It may stand in a read for ever, so it is not asked to beat; and where the
     supervisor dies it must be able to leave the terminal as it was."""
-    child = Child("ui", 0, "chatbot.ui.process", parent_signal=signal.SIGTERM)
+    child = _child(settings, "ui", 0, "chatbot.ui.process", parent_signal=signal.SIGTERM)
     return ProcessSpec(child, settings.ui, FromUi | FromAny, FOR_UI, None, 1.0)
 
 
@@ -61,14 +70,15 @@ def to_answer(settings: Settings) -> tuple[ProcessSpec, ...]:
 
 def store(settings: Settings) -> ProcessSpec:
     """The database. It outlives the supervisor, to save what it was sent."""
-    child = Child("store", 0, "chatbot.store.process", outlives_parent=True)
+    child = _child(settings, "store", 0, "chatbot.store.process", outlives_parent=True)
     return ProcessSpec(child, settings.store, FromStore | FromAny, FOR_STORE, 30.0, 10.0)
 
 
 def telemetry(settings: Settings) -> ProcessSpec:
-    """The logs, traces and metrics; it tells the user when they cannot be written."""
-    child = Child("telemetry", 0, "chatbot.telemetry.process")
-    says = Notice | FromAny
+    """The logs, traces and metrics; it tells the user when they cannot be written. It outlives the
+    supervisor, to write down how all ended."""
+    child = _child(settings, "telemetry", 0, "chatbot.telemetry.process", outlives_parent=True)
+    says = FromTelemetry | FromAny
     return ProcessSpec(child, settings.telemetry, says, FOR_TELEMETRY, 30.0, 5.0, queued=1024)
 
 
@@ -81,11 +91,18 @@ def behind_the_first_worker(settings: Settings) -> tuple[ProcessSpec, ...]:
 
 
 def _worker(settings: Settings, slot: int) -> ProcessSpec:
-    child = Child("worker", slot, "chatbot.worker.process")
+    child = _child(settings, "worker", slot, "chatbot.worker.process")
     return ProcessSpec(child, settings.worker, FromWorker | FromAny, FOR_WORKER, 5.0, 3.0)
 
 
 def sim_server(settings: Settings) -> ProcessSpec:
     """The simulated LLM."""
-    child = Child("sim-server", 0, "chatbot.simserver.process")
+    child = _child(settings, "sim-server", 0, "chatbot.simserver.process")
     return ProcessSpec(child, settings.sim_server, FromAny, FOR_WORKER, 5.0, 1.0)
+
+
+def _child(settings: Settings, role: ProcessRole, slot: int, module: str, **more: Any) -> Child:
+    # Who only manages sessions has nobody to report to.
+    manages = settings.ui.mode == "manage"
+    tracing = Tracing(enabled=False) if manages else settings.tracing
+    return Child(role, slot, module, tracing=tracing, **more)

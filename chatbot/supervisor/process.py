@@ -20,11 +20,14 @@ from chatbot.errors import ExitCode, MessageTooLarge
 from chatbot.messages import (
     Answered,
     Ask,
+    AttributeValue,
     Beat,
     Call,
     Cancelled,
     Entered,
     Failed,
+    Flush,
+    Flushed,
     Interrupt,
     Interrupted,
     Leaving,
@@ -36,11 +39,14 @@ from chatbot.messages import (
     Notice,
     NotSaving,
     ProcessRestarted,
+    ReadStatus,
     Ready,
     Report,
     Resigned,
     Saving,
+    StatusRead,
     Stop,
+    TelemetryStatus,
     refused,
 )
 from chatbot.settings import Settings
@@ -78,7 +84,7 @@ class Supervisor:
         self._settings = settings
         self._events: Events = SimpleQueue()
         self._family = Family(self._events)
-        self._router = Router(self._family.children)
+        self._router = Router(self._family.children, settings.tracing)
         self._recorder = self._router.recorder
         self._dispatcher = Dispatcher(
             credit=settings.supervisor.credit, max_in_flight=settings.supervisor.max_in_flight
@@ -166,15 +172,27 @@ class Supervisor:
         match message:
             case Report():
                 if not self._router.report(message):
-                    self._recorder.count("chatbot.telemetry.lost_reports", 1, {"role": child.role})
+                    lost: dict[str, AttributeValue] = {
+                        "reason": "queue_full",
+                        "chatbot.process.role": child.role,
+                    }
+                    self._recorder.count("chatbot.telemetry.dropped", message.records, lost)
             case Beat():
                 pass
             case Ready():
                 self._on_ready(child, message)
             case Entered(session_id):
                 self._session_id = session_id
-            case Notice() if child.role == "telemetry":
+            case Notice() | Flushed() if child.role == "telemetry":
                 self._tell_ui(message)
+            case TelemetryStatus():
+                pass
+            case Flush(request_id):
+                self._recorder.flush()
+                if not self._router.flush(message):
+                    self._tell_ui(Flushed(request_id))
+            case ReadStatus(request_id):
+                self._tell_ui(StatusRead(request_id))
             case Resigned(reason, lasting):
                 child.resignation = reason
                 if child.role == "store":
@@ -291,6 +309,7 @@ class Supervisor:
         del self._family.children[child.role, child.slot]
         level: Level = "info" if child.stopping else "error"
         self._recorder.log(level, "ended", role=child.role, slot=child.slot, how=ended)
+        self._router.ended(child, ended)
         match child.role:
             case "worker":
                 self._obey(self._dispatcher.worker_down(child.slot))

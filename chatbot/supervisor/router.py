@@ -4,6 +4,8 @@ It never waits. What is sent is queued, and the queues are bounded by other mean
 the dispatcher's limits, by joining deltas for a UI that reads too slowly, by dropping telemetry.
 """
 
+import time
+
 import msgspec
 
 from chatbot.messages import (
@@ -12,12 +14,15 @@ from chatbot.messages import (
     Cancelled,
     Delta,
     Failed,
+    Flush,
     Interrupted,
     Message,
+    ProcessEnded,
     ProcessRole,
     Report,
     Terminal,
 )
+from chatbot.otel import Tracing
 from chatbot.supervisor.child import RunningChild
 from chatbot.tracing import Recorder, Span
 
@@ -28,9 +33,11 @@ _HELD_TEXT = 1024 * 1024
 class Router:
     """Delivers to the processes that run now. `children` is the supervisor's own table."""
 
-    def __init__(self, children: dict[tuple[ProcessRole, int], RunningChild]) -> None:
+    def __init__(
+        self, children: dict[tuple[ProcessRole, int], RunningChild], tracing: Tracing
+    ) -> None:
         self._children = children
-        self.recorder = Recorder("supervisor", 0, self.report)
+        self.recorder = Recorder("supervisor", 0, self.report, tracing)
         self._early_reports: list[Report] = []
         self._telemetry_gone = False
         self._held: dict[str, Delta] = {}
@@ -74,6 +81,20 @@ class Router:
             self._early_reports.append(report)
             return True
         return self._telemetry_gone
+
+    def ended(self, child: RunningChild, how: str) -> None:
+        """Tell telemetry that a process has ended, behind all that it reported."""
+        pid = child.process.pid or 0
+        telemetry = self._children.get(("telemetry", 0))
+        if telemetry is not None and child.role != "telemetry":
+            telemetry.outbox.post(ProcessEnded(child.role, child.slot, pid, time.time_ns(), how))
+
+    def flush(self, flush: Flush) -> bool:
+        """Have telemetry write down what was reported; False where there is none."""
+        telemetry = self._children.get(("telemetry", 0))
+        if telemetry is not None:
+            telemetry.outbox.post(flush)
+        return telemetry is not None
 
     def telemetry_started(self) -> None:
         """Send telemetry what was reported before there was any."""

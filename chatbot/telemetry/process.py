@@ -19,17 +19,28 @@ from chatbot.actor import batches
 from chatbot.errors import ExitCode
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
+    Flush,
+    Flushed,
+    FromTelemetry,
     LogRecord,
     Measurement,
     Notice,
+    ProcessEnded,
     Ready,
     Record,
     Report,
     SpanRecord,
+    SpanStarted,
     Stop,
     TelemetryInbox,
 )
-from chatbot.settings import TelemetrySettings
+from chatbot.settings import (
+    LOG_FILE,
+    METRIC_FILE,
+    SPAN_FILE,
+    TRACE_LOG_FILE,
+    TelemetrySettings,
+)
 from chatbot.telemetry import redact
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.logs import LogFile, SdkLogHandler, TraceLog
@@ -40,11 +51,6 @@ if TYPE_CHECKING:
 
 INBOX = TelemetryInbox
 SETTINGS = TelemetrySettings
-
-LOG = "chatbot.log"
-TRACE_LOG = "chatbot_traces.log"
-SPANS = "extrachat_traces_process.log"
-METRICS = "extrachat_metrics_process.log"
 
 _records = msgspec.msgpack.Decoder(list[Record])
 _record = msgspec.msgpack.Decoder(Record)
@@ -73,17 +79,19 @@ def main(
 class Telemetry:
     """The files and, unless it is switched off, the SDK behind them."""
 
-    def __init__(self, settings: TelemetrySettings, tell: Callable[[Notice], None]) -> None:
+    def __init__(self, settings: TelemetrySettings, tell: Callable[[FromTelemetry], None]) -> None:
         directory = Path(settings.log_dir)
         self._tell = tell
-        self._log_stream = RotatingFile(directory / LOG)
+        self._log_stream = RotatingFile(directory / LOG_FILE)
         self._streams = [self._log_stream]
         self._failures_seen: dict[Path, int] = {}
         self._failing: set[Path] = set()
         self._log = LogFile(self._log_stream, os.getpid(), debug=settings.debug)
         self._sdk: Sdk | None = None
         if settings.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
-            streams = [RotatingFile(directory / name) for name in (TRACE_LOG, SPANS, METRICS)]
+            streams = [
+                RotatingFile(directory / name) for name in (TRACE_LOG_FILE, SPAN_FILE, METRIC_FILE)
+            ]
             self._streams += streams
             trace_log = TraceLog(streams[0])
             self._sdk_log = SdkLogHandler(self._log, trace_log)
@@ -97,6 +105,11 @@ class Telemetry:
             match message:
                 case Report():
                     self._spread(message)
+                case ProcessEnded():
+                    pass
+                case Flush(request_id):
+                    self._flush()
+                    self._tell(Flushed(request_id))
                 case Stop():
                     stopping = True
                 case _:
@@ -125,6 +138,8 @@ class Telemetry:
             match record:
                 case LogRecord():
                     self._log.add(record, report.role, report.pid)
+                case SpanStarted():
+                    pass
                 case SpanRecord():
                     if self._sdk is not None:
                         self._sdk.add_span(record, report)

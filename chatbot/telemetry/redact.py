@@ -8,7 +8,7 @@ import re
 
 import msgspec
 
-from chatbot.messages import AttributeValue, LogRecord, Measurement, Record, SpanRecord
+from chatbot.messages import AttributeValue, LogRecord, Measurement, Record, SpanRecord, SpanStarted
 
 MASK = "[redacted]"
 
@@ -63,6 +63,10 @@ def record(value: Record) -> Record:
                 attributes=attributes(value.attributes),
                 events=events,
                 error=text(value.error),
+            )
+        case SpanStarted():
+            return msgspec.structs.replace(
+                value, name=text(value.name), attributes=attributes(value.attributes)
             )
         case Measurement():
             return msgspec.structs.replace(value, attributes=attributes(value.attributes))

@@ -21,6 +21,7 @@ from chatbot.messages import (
     Delta,
     Entered,
     Failed,
+    Flushed,
     Found,
     Interrupt,
     Interrupted,
@@ -37,6 +38,7 @@ from chatbot.messages import (
     Retrying,
     Saved,
     Saving,
+    StatusRead,
     Stop,
     StoredMessage,
     Terminal,
@@ -310,6 +312,8 @@ class Exchange:
             case Delta() | Saved() | ModelsListed():
                 pass
             case Loaded() | Listed() | Found() | Undone() | CacheRead() | Recovered():
+                pass  # a reply that came after it was given up
+            case StatusRead() | Flushed():
                 pass  # a reply that came after it was given up
             case _:
                 assert_never(message)

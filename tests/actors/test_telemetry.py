@@ -37,7 +37,7 @@ from chatbot.messages import (
     SpanRecord,
     Stop,
 )
-from chatbot.settings import TelemetrySettings
+from chatbot.settings import LOG_FILE, METRIC_FILE, SPAN_FILE, TRACE_LOG_FILE, TelemetrySettings
 from chatbot.telemetry import process
 from chatbot.telemetry.logs import SdkLogHandler
 from chatbot.tracing import Recorder
@@ -168,7 +168,7 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 def span_names(logs: Path) -> list[str]:
     return [
         each["name"]
-        for line in json_lines(logs / process.SPANS)
+        for line in json_lines(logs / SPAN_FILE)
         for resource in line["resourceSpans"]
         for scope in resource["scopeSpans"]
         for each in scope["spans"]
@@ -177,7 +177,7 @@ def span_names(logs: Path) -> list[str]:
 
 def counters(logs: Path) -> dict[str, dict[tuple[str, ...], int]]:
     """Return the counters of the last metrics line: by name, by the values of their attributes."""
-    lines = json_lines(logs / process.METRICS)
+    lines = json_lines(logs / METRIC_FILE)
     if not lines:  # nothing was counted, and there is nothing to export
         return {}
     (resource,) = lines[-1]["resourceMetrics"]
@@ -206,10 +206,10 @@ def test_each_record_goes_to_its_file_and_stop_drains_them_all(start: Start) -> 
     room.stop()
     assert room.code is ExitCode.OK
     assert span_names(room.logs) == [f"span {number}" for number in range(1, 2001)]
-    lines = json_lines(room.logs / process.LOG)
+    lines = json_lines(room.logs / LOG_FILE)
     assert [line["fields"]["number"] for line in lines] == list(range(1, 2001))
     assert counters(room.logs)["llm.usage.total_tokens"] == {(): 2001000}
-    trace_lines = (room.logs / process.TRACE_LOG).read_text().splitlines()
+    trace_lines = (room.logs / TRACE_LOG_FILE).read_text().splitlines()
     assert len([line for line in trace_lines if " span process=worker pid=4711 " in line]) == 2000
 
 
@@ -225,7 +225,7 @@ def test_what_stands_behind_the_stop_is_taken_too(tmp_path: Path) -> None:
     process.main(settings, inbox, outbox, Recorder("telemetry", 0, outbox.offer))
     outbox.close(IN_TIME_S)
     supervisor.close()
-    lines = json_lines(tmp_path / process.LOG)
+    lines = json_lines(tmp_path / LOG_FILE)
     assert [line["fields"]["n"] for line in lines] == list(range(3000))
 
 
@@ -233,8 +233,8 @@ def test_records_are_on_the_disk_within_a_second_without_a_further_message(start
     room = start()
     room.supervisor.wait_ready()
     room.supervisor.report(span(1), log("one"))
-    wait_for(lambda: (room.logs / process.LOG).read_text() != "", timeout_s=5)
-    wait_for(lambda: (room.logs / process.SPANS).read_text() != "", timeout_s=5)
+    wait_for(lambda: (room.logs / LOG_FILE).read_text() != "", timeout_s=5)
+    wait_for(lambda: (room.logs / SPAN_FILE).read_text() != "", timeout_s=5)
     assert span_names(room.logs) == ["span 1"]
 
 
@@ -259,7 +259,7 @@ def test_a_bad_payload_is_logged_and_counted_and_its_good_records_are_kept(start
     room.supervisor.outbox.send(Report("ui", 0, 1, b"not MessagePack at all"))
     room.supervisor.report(log("after"), span(1, trace_id="nonsense"), span(2))
     room.stop()
-    events = [line["event"] for line in json_lines(room.logs / process.LOG)]
+    events = [line["event"] for line in json_lines(room.logs / LOG_FILE)]
     assert sorted(events) == ["after", "good", "good", "report_malformed", "report_malformed"]
     assert span_names(room.logs) == ["span 2"]
     assert counters(room.logs)["chatbot.telemetry.dropped"] == {
@@ -287,15 +287,15 @@ def test_debug_records_come_through_only_with_debug(start: Start) -> None:
     room = start(debug=True)
     room.supervisor.report(LogRecord(1, "debug", "detail"))
     room.stop()
-    assert [line["event"] for line in json_lines(room.logs / process.LOG)] == ["detail"]
+    assert [line["event"] for line in json_lines(room.logs / LOG_FILE)] == ["detail"]
 
 
 def test_with_the_sdk_disabled_only_the_log_is_written(start: Start) -> None:
     room = start({"OTEL_SDK_DISABLED": "true"})
     room.supervisor.report(span(1), log("one"), Measurement("chatbot.retries", "counter", 1))
     room.stop()
-    assert [file.name for file in room.logs.iterdir()] == [process.LOG]
-    assert [line["event"] for line in json_lines(room.logs / process.LOG)] == ["one"]
+    assert [file.name for file in room.logs.iterdir()] == [LOG_FILE]
+    assert [line["event"] for line in json_lines(room.logs / LOG_FILE)] == ["one"]
 
 
 def test_a_log_directory_that_cannot_be_written_is_told_before_ready(
@@ -315,17 +315,17 @@ def test_a_full_disk_is_told_once_and_costs_the_other_files_nothing(
 ) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
-    (logs / process.TRACE_LOG).symlink_to("/dev/full")
+    (logs / TRACE_LOG_FILE).symlink_to("/dev/full")
     room = start()
     for number in range(1, 4):
         room.supervisor.report(span(number), log("one"))
-        wait_for(lambda n=number: text_of(logs / process.LOG).count('"one"') == n)  # type: ignore[misc]
+        wait_for(lambda n=number: text_of(logs / LOG_FILE).count('"one"') == n)  # type: ignore[misc]
     room.stop()
-    events = [line["event"] for line in json_lines(logs / process.LOG)]
+    events = [line["event"] for line in json_lines(logs / LOG_FILE)]
     assert sorted(events) == ["one", "one", "one", "write_failed"]
     assert span_names(logs) == ["span 1", "span 2", "span 3"]
     failures = counters(logs)["chatbot.telemetry.write_failures"]
-    assert list(failures) == [(process.TRACE_LOG,)]
+    assert list(failures) == [(TRACE_LOG_FILE,)]
 
 
 def text_of(path: Path) -> str:
@@ -350,7 +350,7 @@ def test_a_dead_collector_costs_no_time_and_nothing_of_the_files(start: Start) -
     room = start({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{closed_port()}"})
     room.supervisor.wait_ready()
     room.supervisor.report(span(1))
-    wait_for(lambda: '"sdk"' in text_of(room.logs / process.LOG))
+    wait_for(lambda: '"sdk"' in text_of(room.logs / LOG_FILE))
     room.supervisor.report(span(2))
     assert room.stop() < 1.0
     assert span_names(room.logs) == ["span 1", "span 2"]
@@ -405,7 +405,7 @@ def test_a_collector_gets_the_spans_and_metrics_that_the_files_get(
     metrics = [ExportMetricsServiceRequest.FromString(body) for body in bodies["/v1/metrics"]]
     (metric,) = metrics[-1].resource_metrics[0].scope_metrics[0].metrics
     assert (metric.name, metric.sum.data_points[0].as_int) == ("chatbot.retries", 2)
-    decisions = (room.logs / process.TRACE_LOG).read_text()
+    decisions = (room.logs / TRACE_LOG_FILE).read_text()
     assert f"export decision signal=traces otlp={url}/v1/traces" in decisions
 
 
@@ -430,7 +430,7 @@ def test_a_killed_process_has_lost_nothing_that_is_a_second_old(
         supervisor.wait_ready()
         supervisor.report(span(life), log("one"))
         sent = time.monotonic()
-        wait_for(lambda n=life: text_of(logs / process.SPANS).count("\n") == n)  # type: ignore[misc]
+        wait_for(lambda n=life: text_of(logs / SPAN_FILE).count("\n") == n)  # type: ignore[misc]
         assert time.monotonic() - sent < 3.0  # half a second, and a busy machine
         os.kill(born.pid, signal.SIGKILL)
         born.join(IN_TIME_S)
@@ -438,10 +438,10 @@ def test_a_killed_process_has_lost_nothing_that_is_a_second_old(
         supervisor.close()
         # What a kill in the middle of a write leaves is a half line; the next life begins a fresh one.
         if life == 1:
-            with (logs / process.LOG).open("a") as file:
+            with (logs / LOG_FILE).open("a") as file:
                 file.write('{"half')
     assert span_names(logs) == ["span 1", "span 2"]
-    lines = (logs / process.LOG).read_text().splitlines()
+    lines = (logs / LOG_FILE).read_text().splitlines()
     assert [json.loads(line)["event"] for line in (lines[0], lines[2])] == ["one", "one"]
     assert lines[1] == '{"half'
     assert capfd.readouterr() == ("", "")
@@ -455,7 +455,7 @@ def test_a_process_that_is_terminated_drains_first(
     born = spawn(supervisor, tmp_path / "logs")
     supervisor.wait_ready()
     supervisor.report(span(1), Measurement("chatbot.retries", "counter", 1))
-    wait_for(lambda: "span 1" in text_of(tmp_path / "logs" / process.TRACE_LOG))
+    wait_for(lambda: "span 1" in text_of(tmp_path / "logs" / TRACE_LOG_FILE))
     os.kill(born.pid, signal.SIGTERM)
     born.join(IN_TIME_S)
     assert born.exitcode == ExitCode.OK
@@ -476,7 +476,7 @@ def test_a_process_whose_collector_is_down_leaves_without_a_word(
         born = spawn(supervisor, tmp_path / "logs", environ)
         supervisor.wait_ready()
         supervisor.report(span(1))
-        wait_for(lambda: "span 1" in text_of(tmp_path / "logs" / process.SPANS))
+        wait_for(lambda: "span 1" in text_of(tmp_path / "logs" / SPAN_FILE))
         supervisor.outbox.send(Stop())
         born.join(IN_TIME_S)
     assert born.exitcode == ExitCode.OK

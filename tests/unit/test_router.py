@@ -15,6 +15,7 @@ from chatbot.messages import (
     Report,
     Target,
 )
+from chatbot.otel import Tracing
 from chatbot.supervisor.router import Router
 from chatbot.tracing import span_id_of, trace_id_of
 
@@ -54,7 +55,7 @@ def children() -> Children:
 
 @pytest.fixture
 def router(children: Children) -> Router:
-    return Router(children)
+    return Router(children, Tracing())
 
 
 def delta(seq: int, text: str, *, reasoning: bool = False) -> Delta:

@@ -1,0 +1,1 @@
+"""Traces: what the trace files hold, read back."""
