@@ -58,6 +58,7 @@ from chatbot.supervisor.outage import Outage
 from chatbot.supervisor.plan import ProcessSpec
 from chatbot.supervisor.policy import GiveUp, Restart
 from chatbot.supervisor.router import Router
+from chatbot.supervisor.status import Roll
 
 _TICK_S = 1.0
 _ASLEEP_S = 3.0
@@ -89,6 +90,9 @@ class Supervisor:
         self._dispatcher = Dispatcher(
             credit=settings.supervisor.credit, max_in_flight=settings.supervisor.max_in_flight
         )
+        self._roll = Roll(self._family)
+        self._telemetry = TelemetryStatus()
+        self._dropped = 0  # telemetry that was lost on its way
         self._exit_code: int | None = None
         self._stopping = False
         self._hurried = False
@@ -177,6 +181,7 @@ class Supervisor:
                         "chatbot.process.role": child.role,
                     }
                     self._recorder.count("chatbot.telemetry.dropped", message.records, lost)
+                    self._dropped += message.records
             case Beat():
                 pass
             case Ready():
@@ -186,13 +191,13 @@ class Supervisor:
             case Notice() | Flushed() if child.role == "telemetry":
                 self._tell_ui(message)
             case TelemetryStatus():
-                pass
+                self._telemetry = message
             case Flush(request_id):
                 self._recorder.flush()
                 if not self._router.flush(message):
                     self._tell_ui(Flushed(request_id))
             case ReadStatus(request_id):
-                self._tell_ui(StatusRead(request_id))
+                self._tell_ui(self._status(request_id, now))
             case Resigned(reason, lasting):
                 child.resignation = reason
                 if child.role == "store":
@@ -390,6 +395,14 @@ class Supervisor:
         if self._outage.reason and self._dispatcher.is_saving:
             self._outage.ended()
             self._tell_ui(Saving(self._dispatcher.take_unsaved()))
+
+    def _status(self, request_id: str, now: float) -> StatusRead:
+        work = msgspec.structs.replace(
+            self._dispatcher.status,
+            dropped=self._dropped + self._telemetry.dropped,
+            collector=self._telemetry.collector,
+        )
+        return StatusRead(request_id, self._roll.call(self._dispatcher.holds, now), work)
 
     def _tell_ui(self, message: Message) -> None:
         self._router.deliver("ui", 0, message)
