@@ -130,7 +130,8 @@ class Supervisor:
             if deadline is not None and now >= deadline:
                 return False
             due = (at for at, _ in self._family.due)
-            wake = min([last_tick + _TICK_S, *due, deadline or now + 60])
+            forward_at = self._router.forward_at(now) or now + 60
+            wake = min([last_tick + _TICK_S, *due, forward_at, deadline or now + 60])
             if (event := self._next_event(max(wake - now, 0.001))) is not None:
                 self._handle(event)
             now = time.monotonic()
@@ -139,7 +140,7 @@ class Supervisor:
                 last_tick = now
             for spec in self._family.take_due(now):
                 self._start(spec)
-            self._recorder.flush()
+            self._router.forward_due(now)
         return True
 
     def _next_event(self, timeout_s: float) -> Arrived | Ended | Signalled | None:
@@ -193,7 +194,6 @@ class Supervisor:
             case TelemetryStatus():
                 self._telemetry = message
             case Flush(request_id):
-                self._recorder.flush()
                 if not self._router.flush(message):
                     self._tell_ui(Flushed(request_id))
             case ReadStatus(request_id):
@@ -257,13 +257,11 @@ class Supervisor:
 
     def _start(self, spec: ProcessSpec) -> None:
         try:
-            child = self._family.start(spec)
+            self._family.start(spec)
         except OSError as error:  # out of descriptors, memory or processes: perhaps not for long
             how = f"cannot start a process: {error.strerror or error}"
             self._decide(spec, how, was_ready=True, says_why=False)
             return
-        if child.role == "telemetry":
-            self._router.telemetry_started()
 
     def _start_once(self, *specs: ProcessSpec) -> None:
         for spec in specs:
@@ -421,6 +419,7 @@ class Supervisor:
             members = self._family.of(role)
             for child in members:
                 child.stopping = True
+                self._router.forward()  # before telemetry hears of the end
                 child.outbox.post(Stop())
             self._climb(members)
 
