@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.telemetry import cost
+from benchmarks.telemetry import cost, lines
 
 
 def main() -> None:
@@ -24,6 +24,7 @@ def main() -> None:
     add("--turns", type=int, default=2000, help="turns that count, in each program")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="chatbot-benchmark-") as made:
+        lines.run(options.rounds)
         cost.run(Path(made), options.rounds, options.sessions, options.turns)
 
 
