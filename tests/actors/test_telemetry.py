@@ -403,8 +403,11 @@ def test_a_collector_gets_the_spans_and_metrics_that_the_files_get(
     traces = [ExportTraceServiceRequest.FromString(body) for body in bodies["/v1/traces"]]
     assert traces[0].resource_spans[0].scope_spans[0].spans[0].name == "span 1"
     metrics = [ExportMetricsServiceRequest.FromString(body) for body in bodies["/v1/metrics"]]
-    (metric,) = metrics[-1].resource_metrics[0].scope_metrics[0].metrics
-    assert (metric.name, metric.sum.data_points[0].as_int) == ("chatbot.retries", 2)
+    sums = {
+        metric.name: metric.sum.data_points[0].as_int
+        for metric in metrics[-1].resource_metrics[0].scope_metrics[0].metrics
+    }
+    assert sums == {"chatbot.retries": 2, "chatbot.telemetry.exported": 1}
     decisions = (room.logs / TRACE_LOG_FILE).read_text()
     assert f"export decision signal=traces otlp={url}/v1/traces" in decisions
 

@@ -46,10 +46,11 @@ class Room:
         self.streams = [RotatingFile(directory / "spans"), RotatingFile(self.path)]
         environ = {"OTEL_METRIC_EXPORT_INTERVAL": str(interval_ms)}
         self.exports = Exports(environ, self.streams[0], self.streams[1], None)
-        self.meters = Meters(Resources({}).of_program(4711), self.exports.readers)
+        self.meters = Meters(Resources({}).of_program(4711), self.exports.readers, interval_ms)
 
     def close(self) -> dict[str, Any]:
         """Shut down, and return the metrics of the last line by name."""
+        self.meters.flush()
         self.exports.shutdown_spans()
         self.exports.shutdown_metrics()
         for stream in self.streams:
@@ -126,7 +127,7 @@ def test_the_file_is_cumulative_whatever_the_collector_is_told(
 
 def test_every_line_is_an_export_request_of_the_otlp_schema(room: Room) -> None:
     for name, kind in DECLARED.items():
-        room.meters.add(count(name) if kind.bounds is None else observe(name, 0.5))
+        assert room.meters.add(Measurement(name, kind.instrument, 1)) == ""
     room.close()
     request = ExportMetricsServiceRequest()
     json_format.Parse(room.path.read_text(), request)
@@ -164,6 +165,7 @@ def test_metrics_are_written_at_every_interval_and_the_last_line_has_it_all(
 ) -> None:
     room = Room(tmp_path, interval_ms=20)
     room.meters.add(count("chatbot.retries", 1))
+    room.meters.flush()
     wait_for(lambda: room.path.read_text().count("\n") >= 2)
     room.meters.add(count("chatbot.retries", 2))
     (point,) = room.close()["chatbot.retries"]["sum"]["dataPoints"]
