@@ -80,27 +80,28 @@ class Contexts:
     """Makes of a traceparent the context that the SDK wants; what one turn measures shares its own."""
 
     def __init__(self) -> None:
-        self._made: dict[str, Context] = {}
+        self._made: dict[str, Context | None] = {}
 
     def of(self, traceparent: str) -> Context | None:
-        """Return the context, or None where the trace is not recorded."""
+        """Return the context, or None where there is no trace, or it is not recorded."""
         if not traceparent.endswith("-01"):
             return None
-        context = self._made.get(traceparent)
-        if context is None:
+        if traceparent not in self._made:
             if len(self._made) >= _CONTEXTS:
                 self._made.clear()
-            context = self._made[traceparent] = _context(traceparent)
-        return context
+            self._made[traceparent] = _context(traceparent)
+        return self._made[traceparent]
 
 
-def _context(traceparent: str) -> Context:
+def _context(traceparent: str) -> Context | None:
     try:
         trace_id, span_id = int(trace_id_of(traceparent), 16), int(span_id_of(traceparent), 16)
-    except ValueError:  # no ids: as if there were no trace
-        trace_id = span_id = 0
+    except ValueError:
+        return None
     span = SpanContext(
         trace_id, span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)
     )
+    if not span.is_valid:
+        return None
     # On an empty context, not on the current one of this thread, which has nothing to do with it.
     return set_span_in_context(NonRecordingSpan(span), Context())
