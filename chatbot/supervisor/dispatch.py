@@ -251,6 +251,12 @@ class Dispatcher:
         return self._ledger.to_be_saved + self._ledger.unsaved
 
     @property
+    def depths(self) -> tuple[int, int]:
+        """How many jobs wait for a worker, and how many the workers have."""
+        waiting = len(self._pool.waiting)
+        return waiting, len(self._jobs) - waiting
+
+    @property
     def is_saving(self) -> bool:
         """Whether there is a store that has proved itself: it has saved all that waited for it."""
         return self._ledger.is_caught_up
@@ -319,6 +325,7 @@ class Dispatcher:
             (*ask.history, ChatMessage("user", ask.content)),
             stream=ask.stream,
             traceparent=ask.turn_traceparent,
+            ready_s=now,
         )
         request.job = Job(call, key, now)
         if key:
