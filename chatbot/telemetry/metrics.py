@@ -53,6 +53,7 @@ DECLARED: dict[str, Kind] = {
     "chatbot.queue.wait": Kind("ms", "Wait of a request for a worker", _PIPELINE_MS),
     "chatbot.store.commit.duration": Kind("ms", "Duration of a commit", _PIPELINE_MS),
     "chatbot.cache.lookups": Kind("{lookup}", "Cache look-ups, by result"),
+    "chatbot.requests": Kind("{request}", "Requests that ended, by how"),
     "chatbot.retries": Kind("{retry}", "LLM calls tried again"),
     "chatbot.process.restarts": Kind("{restart}", "Processes started again after a crash"),
     "chatbot.telemetry.dropped": Kind("{record}", "Telemetry given up, by reason"),
