@@ -920,7 +920,8 @@ def test_of_a_trace_that_is_not_kept_the_store_records_no_span(room: Room, path:
     room.stop()
     assert not [r for r in room.records if isinstance(r, SpanRecord)]
     (lookup,) = room.measured("chatbot.cache.lookups")
-    assert lookup.traceparent == ""
+    (commit,) = room.measured("chatbot.store.commit.duration")
+    assert lookup.traceparent == commit.traceparent == ""
     assert select(path, "SELECT trace_id FROM messages") == [(TRACE,)]
 
 
