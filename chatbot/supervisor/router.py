@@ -5,6 +5,7 @@ the dispatcher's limits, by joining deltas for a UI that reads too slowly, by dr
 """
 
 import time
+from functools import cache
 
 import msgspec
 
@@ -29,6 +30,12 @@ from chatbot.tracing import Recorder, Span
 
 _EARLY_REPORTS = 1024
 _HELD_TEXT = 1024 * 1024
+_ENDS: dict[type[Message], str] = {
+    Answered: "answered",
+    Failed: "failed",
+    Cancelled: "cancelled",
+    Interrupted: "interrupted",
+}
 
 
 class Router:
@@ -150,15 +157,20 @@ class Router:
     def _count_end(self, message: Message) -> None:
         """Count how a request ended: its one terminal message to the UI tells, also where there is no
         UI to be told."""
-        if not isinstance(message, Terminal):
+        status = _ENDS.get(type(message))
+        if status is None:
             return
-        status = type(message).__name__.lower()
-        labels: dict[str, AttributeValue] = {"status": status}
+        kind = ""
         match message:
             case Answered(cached_age_s=age_s) if age_s is not None:
-                labels["status"] = "cached"
-            case Failed(kind=kind):
-                labels["error.type"] = kind
+                status = "cached"
+            case Failed():
+                kind = message.kind
             case _:
                 pass
-        self.recorder.count("chatbot.requests", 1, labels)
+        self.recorder.count("chatbot.requests", 1, _labels(status, kind))
+
+
+@cache
+def _labels(status: str, kind: str) -> dict[str, AttributeValue]:
+    return {"status": status, "error.type": kind} if kind else {"status": status}
