@@ -266,6 +266,11 @@ class Dispatcher:
             waiting=waiting, in_flight=len(self._requests) - waiting, unsaved=self.unsaved
         )
 
+    def depths(self) -> tuple[int, int]:
+        """How many jobs wait for a worker, and how many the workers have."""
+        waiting = len(self._pool.waiting)
+        return waiting, len(self._jobs) - waiting
+
     @property
     def is_saving(self) -> bool:
         """Whether there is a store that has proved itself: it has saved all that waited for it."""
@@ -335,6 +340,7 @@ class Dispatcher:
             (*ask.history, ChatMessage("user", ask.content)),
             stream=ask.stream,
             traceparent=ask.turn_traceparent,
+            ready_s=now,
         )
         request.job = Job(call, key, now)
         if key:
