@@ -315,6 +315,27 @@ def test_a_rotation_that_fails_keeps_writing(
     assert parts_of(path) == ["12345678\n23456789\n", "34567890\n"]
 
 
+@needs_posix
+def test_who_waits_for_a_program_that_rotates_writes_to_the_new_file(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = opened()
+    write_lines(stream, ["one\n"])
+    rotated = path.with_name("rotated")
+    answers = iter([False, False, True, True])
+
+    def lock_range(*arguments: object) -> bool:
+        answer = next(answers)
+        if answer and not rotated.exists():
+            path.rename(rotated)  # the other one did that while it held the lock
+        return answer
+
+    monkeypatch.setattr(host, "lock_range", lock_range)
+    write_lines(stream, ["two\n"])
+    assert (rotated.read_text(), path.read_text()) == ("one\n", "two\n")
+    assert list(answers) == []
+
+
 def test_a_file_system_without_locks_is_written_to_all_the_same(
     path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
