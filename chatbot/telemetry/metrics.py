@@ -184,9 +184,7 @@ class Meters:
                 return "too_many_names"
             self._undeclared += 1
             kind = _undeclared(measurement)
-        # To the SDK names that differ in their case are the same.
-        instrument = self._instruments.get(name.lower()) or self._create(name, kind)
-        self._instruments[name] = self._instruments[name.lower()] = instrument
+        self._instruments[name] = self._create(name, kind)
         return ""
 
     def _create(self, name: str, kind: Kind) -> Instrument:
