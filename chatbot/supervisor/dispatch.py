@@ -261,11 +261,10 @@ class Dispatcher:
     @property
     def status(self) -> WorkStatus:
         """How the requests went, and what is under way."""
-        waiting = len(self._pool.waiting)
-        return self._tally.status(
-            waiting=waiting, in_flight=len(self._requests) - waiting, unsaved=self.unsaved
-        )
+        waiting, in_flight = self.depths
+        return self._tally.status(waiting=waiting, in_flight=in_flight, unsaved=self.unsaved)
 
+    @property
     def depths(self) -> tuple[int, int]:
         """How many jobs wait for a worker, and how many the workers have."""
         waiting = len(self._pool.waiting)
