@@ -1,75 +1,40 @@
 """Export: finished spans and collected metrics go to their files, and to a collector if there is one.
 
-Owns the batches, their threads and the order of shutting down: the files are always drained, the
-network gets a second at most. It never decides what is in a span. Called by the telemetry process.
+Owns the files' batches and the order of shutting down: the files are always drained first, the
+network has what remains of its second. It never decides what is in a span. Called by the telemetry
+process.
 
-    span ──▶ BatchSpanProcessor ──▶ FileSpanExporter ──▶ extrachat_traces_process.log
-        └──▶ BatchSpanProcessor ──▶ OTLP (`otlp`, imported only with an endpoint)
+    span ────▶ BatchSpanProcessor ──▶ FileSpanExporter ────▶ extrachat_traces_process.log
+        └────▶ Otlp
+    metrics ──▶ MetricReader ───────▶ FileMetricExporter ──▶ extrachat_metrics_process.log
+                            └───────▶ Otlp
 """
 
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, NamedTuple, cast
-from urllib.parse import urlsplit
+from typing import IO, Any, cast
 
 from opentelemetry.exporter.otlp.json.file.metric_exporter import FileMetricExporter
 from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
 from opentelemetry.sdk.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    MetricExporter,
+    MetricExportResult,
     MetricReader,
+    MetricsData,
     PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from chatbot.telemetry.files import RotatingFile
-
-if TYPE_CHECKING:
-    from chatbot.telemetry.otlp import Otlp
+from chatbot.telemetry.otlp import Otlp
 
 FILE_DELAY_MS = 500
 METRIC_INTERVAL_MS = 10_000
 
 _FILE_QUEUE = 8192
 _BATCH = 512
-
-
-class Destination(NamedTuple):
-    """Where a signal goes by OTLP: a whole URL, or the reason why it goes nowhere."""
-
-    url: str = ""
-    refused: str = ""
-
-
-def destination(environ: Mapping[str, str], signal: str) -> Destination:
-    """Return where `traces` or `metrics` go, by the standard variables; pure.
-
-    Only a variable that is set leads anywhere. The general one gets `/v1/<signal>` appended, the
-    signal's own is taken as it is.
-    """
-    own = environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "").strip()
-    general = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").strip()
-    url = own or (f"{general.rstrip('/')}/v1/{signal}" if general else "")
-    if not url:
-        return Destination()
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        port = parts.port
-    except ValueError:
-        valid, port = False, None
-    if not valid:
-        return Destination(refused=f"{own or general!r} is not an http:// or https:// URL")
-    protocol = (
-        environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
-        or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-        or ("grpc" if port == 4317 else "http/protobuf")
-    ).strip()
-    if protocol != "http/protobuf":
-        return Destination(
-            refused=f"protocol {protocol} is not supported, use http/protobuf on port 4318"
-        )
-    return Destination(url)
 
 
 def metric_interval_ms(environ: Mapping[str, str]) -> int:
@@ -143,6 +108,38 @@ class SpanQueue:
         self.processor.on_end(span)
 
 
+class EveryWay(MetricExporter):
+    """One collection of the metrics for the file and for OTLP: they are the same to a digit, and are
+    counted and collected once."""
+
+    def __init__(self, file: FileMetricExporter, otlp: Otlp | None) -> None:
+        super().__init__(
+            preferred_temporality={
+                Counter: AggregationTemporality.CUMULATIVE,
+                Histogram: AggregationTemporality.CUMULATIVE,
+            }
+        )
+        self._file = file
+        self._otlp = otlp
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **more: Any
+    ) -> MetricExportResult:
+        """Write them to the file, and hand them to OTLP's thread."""
+        result = self._file.export(metrics_data, timeout_millis, **more)
+        if self._otlp is not None:
+            self._otlp.add_metrics(metrics_data)
+        return result
+
+    def shutdown(self, timeout_millis: float = 30_000, **more: Any) -> None:
+        """Close the file's exporter."""
+        self._file.shutdown(timeout_millis, **more)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Nothing is held back here."""
+        return self._file.force_flush(timeout_millis)
+
+
 class Exports:
     """All the ways out for spans and metrics; `readers` are for the meter provider."""
 
@@ -151,7 +148,7 @@ class Exports:
         environ: Mapping[str, str],
         trace_stream: RotatingFile,
         metric_stream: RotatingFile,
-        otlp: "Otlp | None",
+        otlp: Otlp | None,
     ) -> None:
         self.otlp = otlp
         # FileSpanExporter writes, flushes and asks for `closed`; IO[str] has two dozen methods more.
@@ -162,33 +159,31 @@ class Exports:
             may_wait=True,
         )
         self._metric_reader = PeriodicExportingMetricReader(
-            FileMetricExporter(
-                stream=cast("IO[str]", metric_stream),
-                preferred_temporality={
-                    Counter: AggregationTemporality.CUMULATIVE,
-                    Histogram: AggregationTemporality.CUMULATIVE,
-                },
-            ),
+            EveryWay(FileMetricExporter(stream=cast("IO[str]", metric_stream)), otlp),
             metric_interval_ms(environ),
             export_timeout_millis=1000,
         )
         self.readers: list[MetricReader] = [self._metric_reader]
-        if otlp is not None:
-            self.readers += otlp.readers
+
+    @property
+    def collector(self) -> str:
+        """Where OTLP goes just now; empty: nowhere."""
+        return self.otlp.collector if self.otlp is not None else ""
 
     @property
     def lost(self) -> dict[str, int]:
-        """Spans lost so far, by the way out they were lost on."""
-        by_exporter = {"file": self._spans.lost}
+        """What was lost so far, by the way out it was lost on. What no collector was there for is not
+        lost: it is in the files."""
+        lost = {"file": self._spans.lost}
         if self.otlp is not None:
-            by_exporter["otlp"] = self.otlp.lost
-        return by_exporter
+            lost |= {f"otlp_{signal}": number for signal, number in self.otlp.lost.items()}
+        return lost
 
     def add(self, span: ReadableSpan) -> None:
         """Queue a finished span for every way out."""
         self._spans.add(span)
         if self.otlp is not None:
-            self.otlp.add(span)
+            self.otlp.add_span(span)
 
     def shutdown_spans(self) -> None:
         """Drain the trace file, and begin to send by OTLP what is left."""

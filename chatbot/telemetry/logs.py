@@ -8,6 +8,7 @@ process; `SdkLogHandler` by the `logging` module, in any thread.
 import json
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,6 +32,7 @@ class LogFile:
         self._stream = stream
         self._pid = pid
         self._debug = debug
+        self.also: Callable[[LogRecord], None] = lambda _: None  # who else hears of our own events
 
     def add(self, record: LogRecord, process: str, pid: int) -> None:
         """Write a record; a debug record only when debugging."""
@@ -55,6 +57,7 @@ class LogFile:
         """
         record = LogRecord(time.time_ns(), level, event, "", redact.attributes(fields))
         self.add(record, "telemetry", self._pid)
+        self.also(record)
 
 
 class TraceLog:

@@ -88,6 +88,7 @@ class Telemetry:
         self._failing: set[Path] = set()
         self._log = LogFile(self._log_stream, os.getpid(), debug=settings.debug)
         self._sdk: Sdk | None = None
+        self._debug = settings.debug
         if settings.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
             streams = [
                 RotatingFile(directory / name) for name in (TRACE_LOG_FILE, SPAN_FILE, METRIC_FILE)
@@ -138,6 +139,8 @@ class Telemetry:
             match record:
                 case LogRecord():
                     self._log.add(record, report.role, report.pid)
+                    if self._sdk is not None and (record.level != "debug" or self._debug):
+                        self._sdk.add_log(record, report)
                 case SpanStarted():
                     pass
                 case SpanRecord():

@@ -1,22 +1,19 @@
 """The OpenTelemetry half of the room, wired: records in, SDK spans and measurements out.
 
-Owns the choice where things are exported to, and the room's own counters. It reads no pipe and opens
+Owns the room's own counters, and the wiring of the rest. It reads no pipe and opens
 no file. Called by `process`, which imports it only when the SDK is not switched off.
 """
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from chatbot.messages import AttributeValue, Measurement, Report, SpanRecord
-from chatbot.telemetry.export import Exports, destination
+from chatbot.messages import AttributeValue, LogRecord, Measurement, Report, SpanRecord
+from chatbot.telemetry.export import Exports
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.logs import LogFile, TraceLog
 from chatbot.telemetry.metrics import Meters
+from chatbot.telemetry.otlp import LogLine, Otlp
 from chatbot.telemetry.spans import Resources, SpanBuilder, sampler
-
-if TYPE_CHECKING:
-    from chatbot.telemetry.otlp import Otlp
 
 
 class Sdk:
@@ -30,12 +27,15 @@ class Sdk:
         log: LogFile,
         trace_log: TraceLog,
     ) -> None:
-        self._log = log
         self._trace_log = trace_log
-        resources = Resources(environ)
+        self._resources = resources = Resources(environ)
         self._builder = SpanBuilder(resources)
         self._is_sampled = sampler(environ)
-        self._exports = Exports(environ, span_stream, metric_stream, self._open_otlp(environ))
+        self._otlp = Otlp(environ, log, trace_log)
+        self._exports = Exports(environ, span_stream, metric_stream, self._otlp)
+        own = resources.of("telemetry", 0, os.getpid())
+        log.also = lambda record: self._otlp.add_line(LogLine(record, own))
+        self._otlp.announce()
         self._meters = Meters(resources.of_program(os.getpid()), self._exports.readers)
         self._lost_seen: dict[str, int] = {}
 
@@ -46,6 +46,16 @@ class Sdk:
             span = self._builder.build(record, source)
             if span is not None:
                 self._exports.add(span)
+
+    def add_log(self, record: LogRecord, source: Report) -> None:
+        """Take a line of the log, which has it already, for the collector."""
+        resource = self._resources.of(source.role, source.slot, source.pid)
+        self._otlp.add_line(LogLine(record, resource))
+
+    @property
+    def collector(self) -> str:
+        """Where OTLP goes just now; empty: nowhere."""
+        return self._exports.collector
 
     def add_measurement(self, record: Measurement, source: Report) -> None:
         """Take a measurement; one that no instrument accepts is counted as dropped."""
@@ -77,25 +87,3 @@ class Sdk:
         self._exports.shutdown_spans()
         self.count_losses()
         self._exports.shutdown_metrics()
-
-    def _open_otlp(self, environ: Mapping[str, str]) -> "Otlp | None":
-        """Return the network's exporters if a signal has a destination; tell what was decided."""
-        urls: dict[str, str] = {}
-        for signal in ("traces", "metrics"):
-            to = destination(environ, signal)
-            urls[signal] = to.url
-            if to.refused:
-                self._log.own("warning", "otlp_refused", signal=signal, reason=to.refused)
-            self._trace_log.export(
-                "decision", signal=signal, otlp=to.url or to.refused or "no endpoint is set"
-            )
-        if not any(urls.values()):
-            return None
-        # Imported here: only with an endpoint is it worth the time that its libraries take to load.
-        from chatbot.telemetry.otlp import Otlp
-
-        try:
-            return Otlp(environ, urls["traces"], urls["metrics"])
-        except (ImportError, OSError, RuntimeError, ValueError) as error:  # its variables are wrong
-            self._log.own("error", "otlp_refused", reason=str(error))
-            return None

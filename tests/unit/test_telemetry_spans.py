@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from chatbot.messages import Report, SpanEvent, SpanRecord
-from chatbot.telemetry.export import Exports, SpanQueue, destination, metric_interval_ms
+from chatbot.telemetry.export import Exports, SpanQueue, metric_interval_ms
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.spans import Resources, SpanBuilder, parse_resource_attributes, sampler
 from chatbot.version import __version__
@@ -272,48 +271,6 @@ def test_the_sampler_keeps_its_share_of_the_traces(name: str, argument: str, kep
     keep = sampler({"OTEL_TRACES_SAMPLER": name, "OTEL_TRACES_SAMPLER_ARG": argument})
     ids = [f"{0:016x}{number * (2**64 // 1000):016x}" for number in range(1000)]
     assert sum(map(keep, ids)) == pytest.approx(kept * 1000, abs=1)
-
-
-@pytest.mark.parametrize(
-    ("environ", "url"),
-    [
-        ({}, ""),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/base/"}, "http://c:4318/base/v1/traces"),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/x"}, "http://c/x"),
-        (
-            {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318",
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://d/x",
-            },
-            "https://d/x",
-        ),
-        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c/x"}, ""),
-    ],
-)
-def test_traces_go_where_the_variables_say(environ: dict[str, str], url: str) -> None:
-    assert destination(environ, "traces") == (url, "")
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "protocol", "reason"),
-    [
-        ("localhost:4318", "", "not an http"),
-        ("http://", "", "not an http"),
-        ("http://c:99999", "", "not an http"),
-        ("http://c:4317", "", "protocol grpc"),
-        ("http://c:4318", "grpc", "protocol grpc"),
-        ("http://c:4318", "http/json", "protocol http/json"),
-    ],
-)
-def test_what_cannot_be_exported_to_is_refused_with_a_reason(
-    endpoint: str, protocol: str, reason: str
-) -> None:
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
-    for signal in ("traces", "metrics"):
-        refused = destination(environ, signal)
-        assert refused.url == ""
-        assert re.search(reason, refused.refused)
 
 
 def test_the_metric_interval_is_ten_seconds_unless_a_number_says_otherwise() -> None:
