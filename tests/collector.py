@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import json
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -61,7 +62,7 @@ class Server(ThreadingHTTPServer):
 class Receiver:
     """An HTTP server that keeps every OTLP request, and the headers that came with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: dict[str, list[Any]] = {path: [] for path in REQUESTS}
         self.headers: list[dict[str, str]] = []
         kept, headers = self.requests, self.headers
@@ -82,14 +83,17 @@ class Receiver:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
                 """Say nothing."""
 
+        self._scheme = "https" if tls else "http"
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def spans(self) -> list[tuple[str, bytes]]:
         """Return every span as bytes, after the name of its service."""

@@ -4,18 +4,27 @@ It is a process of its own here: over gRPC it gives up its standard error.
 """
 
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import msgspec
 import pytest
+import trustme
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 
 from chatbot import actor
 from chatbot.errors import ExitCode
-from chatbot.messages import Measurement, Stop
+from chatbot.messages import LogRecord, Measurement, Stop
 from chatbot.settings import LOG_FILE, SPAN_FILE, TRACE_LOG_FILE, TelemetrySettings
 from chatbot.telemetry import destination
 from chatbot.telemetry.destination import GRPC, HTTP
@@ -30,7 +39,7 @@ from tests.actors.test_telemetry import (
     text_of,
     wait_for,
 )
-from tests.collector import Receiver, Rotel, free_ports, running
+from tests.collector import Receiver, Rotel, free_ports, running, spans_of
 
 rotel_only = pytest.mark.skipif(sys.platform == "win32", reason="rotel is not made for Windows")
 
@@ -93,6 +102,13 @@ def start(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Start]:
 def collector(tmp_path: Path) -> Iterator[tuple[Rotel, Receiver]]:
     with running(tmp_path) as both:
         yield both
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
 
 
 @rotel_only
@@ -192,6 +208,74 @@ def test_a_collector_that_never_answers_is_left_without_a_word(start: Start, pro
     assert "export lost reason=export_otlp_traces" in text_of(process.logs / TRACE_LOG_FILE)
 
 
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.LeafCert:
+    """A certificate of an authority that only the standard variable vouches for."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))
+    return authority.issue_cert("127.0.0.1")
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_https_is_spoken_with_whom_the_variable_vouches_for(
+    start: Start, certificate: trustme.LeafCert, monkeypatch: pytest.MonkeyPatch, vouched: bool
+) -> None:
+    if not vouched:
+        monkeypatch.delenv("OTEL_EXPORTER_OTLP_CERTIFICATE")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(tls)
+    receiver = Receiver(tls)
+    try:
+        process = start(environ={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url})
+        process.supervisor.report(span(1))
+        process.stop()
+    finally:
+        receiver.close()
+    assert len(receiver.spans()) == vouched
+    assert process.said("found") is vouched
+
+
+class Traces(TraceServiceServicer):
+    """A gRPC service that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[int, dict[str, str]]] = []
+
+    def Export(  # noqa: N802 - the name of the call
+        self, request: Any, context: Any
+    ) -> ExportTraceServiceResponse:
+        self.got.append((len(spans_of([request])), dict(context.invocation_metadata())))
+        return ExportTraceServiceResponse()
+
+
+def test_grpc_speaks_tls_and_sends_headers(
+    start: Start, certificate: trustme.LeafCert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Tenant=chat%20bot")
+    key = certificate.private_key_pem.bytes()
+    chain = b"".join(each.bytes() for each in certificate.cert_chain_pems)
+    server = grpc.server(ThreadPoolExecutor(2))
+    service = Traces()
+    add_TraceServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
+    server.start()
+    try:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"https://127.0.0.1:{port}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_LOGS_EXPORTER": "none",
+        }
+        process = start(environ=environ)
+        process.supervisor.report(span(1), span(2))
+        process.stop()
+    finally:
+        server.stop(None).wait(IN_TIME_S)
+    ((number, headers),) = service.got
+    assert (number, headers["x-tenant"]) == (2, "chat bot")
+
+
 def test_grpc_is_loaded_only_where_it_is_chosen_and_http_only_where_somebody_listens() -> None:
     code = (
         "import sys\n"
@@ -205,3 +289,37 @@ def test_grpc_is_loaded_only_where_it_is_chosen_and_http_only_where_somebody_lis
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == ["", "requests"]
+
+
+def test_what_grpc_writes_to_standard_error_reaches_nobody() -> None:
+    code = (
+        "import os\n"
+        "os.write(2, b'before ')\n"
+        "import chatbot.telemetry.otlp_grpc\n"
+        "os.write(2, b'after')\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert (found.stdout, found.stderr) == (b"", b"before ")
+
+
+def test_the_rooms_own_lines_are_sent_too_and_debug_ones_only_where_they_are_written(
+    start: Start, receiver: Receiver
+) -> None:
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/json",
+    }
+    process = start(environ=environ)
+    process.supervisor.report(LogRecord(10**18, "debug", "detail"), log("one"))
+    process.stop()
+    sent = [line.body.string_value for line in receiver.lines()]
+    assert sorted(sent) == ["one", "otlp_refused"]
+    assert sorted(each["event"] for each in json_lines(process.logs / LOG_FILE)) == sorted(sent)
+    services = {
+        attribute.value.string_value
+        for request in receiver.requests["/v1/logs"]
+        for resource in request.resource_logs
+        for attribute in resource.resource.attributes
+        if attribute.key == "service.name"
+    }
+    assert services == {"chatbot-worker", "chatbot-telemetry"}
