@@ -52,6 +52,10 @@ def answered(program: Program, *questions: str) -> None:
         program.next("answered")
 
 
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
 def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -118,7 +122,7 @@ def test_a_collector_that_is_killed_and_comes_back_gets_what_comes_then(
     def a_turn_until(change: str) -> bool:
         """Say something; return whether the change has been told of the traces."""
         answered(program, f"Question {next(said)}?")
-        return f" export {change} signal=traces " in changes.read_text()
+        return f" export {change} signal=traces " in text_of(changes)
 
     try:
         assert eventually(lambda: a_turn_until("found"), 30)
@@ -128,7 +132,7 @@ def test_a_collector_that_is_killed_and_comes_back_gets_what_comes_then(
         rotel.start()
         assert eventually(lambda: a_turn_until("back"), 30)
         assert eventually(lambda: len(receiver.spans()) > before)
-        assert eventually(lambda: " export back signal=metrics " in changes.read_text(), 30)
+        assert eventually(lambda: " export back signal=metrics " in text_of(changes), 30)
         assert program.finish() == 0
     finally:
         program.end()
