@@ -3,15 +3,18 @@
 import io
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
 
 from benchmarks import figures
 from chatbot.messages import AttributeValue, SpanEvent, SpanRecord
 from chatbot.telemetry import otlpjson
+from chatbot.telemetry.judge import Judge, Judged
 from chatbot.telemetry.open import Source
-from chatbot.telemetry.spans import Resources, SpanBuilder
+from chatbot.telemetry.otlp import FinishedSpan
+from chatbot.telemetry.otlp_spans import readable
+from chatbot.telemetry.resources import Resources
 from chatbot.tracing import CLIENT, PRODUCER
 
 SPANS = 512
@@ -48,16 +51,19 @@ def run(rounds: int) -> None:
     source = Source("worker", 0, 4711)
     resources = Resources({})
     records = [_record(number) for number in range(SPANS)]
-    builder = SpanBuilder(resources)
+    judge = Judge()
+    resource = resources.of(source)
     exporter = FileSpanExporter(stream=io.StringIO())
     of = otlpjson.resource(dict(resources.of(source).attributes))  # type: ignore[arg-type] # the SDK's type is wider
 
+    def judged() -> Iterator[Judged]:
+        return filter(None, map(judge.judge, records))
+
     def ours() -> None:
-        otlpjson.line([(of, [otlpjson.span(record) for record in records])]).decode()
+        otlpjson.line([(of, [otlpjson.span(span) for span in judged()])]).decode()
 
     def official() -> None:
-        built = (builder.build(record, source) for record in records)
-        exporter.export([span for span in built if span is not None])
+        exporter.export([readable(FinishedSpan(span, resource)) for span in judged()])
 
     taken = figures.in_turns({"ours": _cpu_us(ours), "official": _cpu_us(official)}, rounds * 4)
     own, peer = (statistics.median(values) for values in taken.values())

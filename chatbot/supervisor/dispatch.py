@@ -261,7 +261,8 @@ class Dispatcher:
     @property
     def status(self) -> WorkStatus:
         """How the requests went, and what is under way."""
-        waiting, in_flight = self.depths
+        waiting, _ = self.depths
+        in_flight = len(self._requests) - waiting
         return self._tally.status(waiting=waiting, in_flight=in_flight, unsaved=self.unsaved)
 
     @property

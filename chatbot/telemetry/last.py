@@ -14,13 +14,14 @@ touched for a minute: a program that lives touches its own. An orderly end write
 takes the last words back. The true total of a series is the sum of its last values over all its start
 times (`startTimeUnixNano`); the same line may be there twice, and changes nothing about that.
 
-It decides nothing about what is measured. Called by `export` and by the telemetry process.
+It decides nothing about what is measured. Called by `sdk`.
 """
 
 import json
 import os
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -36,9 +37,17 @@ from chatbot.telemetry.files import RotatingFile, open_private
 
 SUFFIX = ".last"
 
+METRIC_INTERVAL_MS = 10_000
+
 _SAVE_EVERY_S = 1.0
 _TOUCH_EVERY_S = 15.0
 _LIVING_S = 60.0
+
+
+def metric_interval_ms(environ: Mapping[str, str]) -> int:
+    """Return the interval of `OTEL_METRIC_EXPORT_INTERVAL`, or 10 s where it holds no number."""
+    text = environ.get("OTEL_METRIC_EXPORT_INTERVAL", "").strip()
+    return int(text) if text.isdecimal() and int(text) > 0 else METRIC_INTERVAL_MS
 
 
 class LastWords:
@@ -79,12 +88,15 @@ class LastWords:
 
 class MetricFile(PeriodicExportingMetricReader):
     """The reader behind the metrics file: collects at every interval, in a thread of its own, and
-    for the last words when it is told to `save`.
+    for the last words when it is told to `keep` them. `also` hears of what goes into the file.
 
     It is one reader for both, because every further one makes each measurement dearer.
     """
 
-    def __init__(self, stream: RotatingFile, interval_ms: int) -> None:
+    def __init__(
+        self, stream: RotatingFile, interval_ms: int, also: Callable[[MetricsData], None]
+    ) -> None:
+        self._also = also
         self.words = LastWords(stream.path.with_name(f"{stream.path.name}.{os.getppid()}{SUFFIX}"))
         self._save_exporter = _exporter(self.words)
         self._saving = threading.local()
@@ -121,6 +133,7 @@ class MetricFile(PeriodicExportingMetricReader):
             self._save_exporter.export(metrics_data)  # logs what goes wrong, and never raises
         else:
             super()._receive_metrics(metrics_data, timeout_millis, **more)
+            self._also(metrics_data)
 
 
 def adopt(stream: RotatingFile, own: Path) -> dict[str, str]:

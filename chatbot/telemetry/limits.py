@@ -1,25 +1,18 @@
 """Limits: how much of a span is kept, by the standard variables.
 
-Pure. Owns the cutting of what is beyond a limit, and the counts of what was dropped, in the form in
-which the SDK's spans carry them to the exporters. Nothing is copied where nothing is beyond one.
-Called by `spans`.
+Pure. Owns the cutting of what is beyond a limit. Nothing is copied where nothing is. Called by `judge`.
 
 Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/, "Attribute
 Limits" and "Span Limits". What comes first is kept, as the specification has it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
-from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.util import BoundedList
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from chatbot.messages import AttributeValue
 
 _COUNT = 128
 _INT64 = 2**63
-
-Attributes = dict[str, AttributeValue] | BoundedAttributes
 
 
 class Limits(NamedTuple):
@@ -55,31 +48,22 @@ def from_environment(environ: Mapping[str, str]) -> Limits:
     )
 
 
-def bounded_attributes(
+def bounded(
     attributes: dict[str, AttributeValue], at_most: int, value_length: int | None
-) -> Attributes:
-    """Return the attributes as an exporter may have them: no more than `at_most`, no text longer than
-    `value_length`, and integers beyond 64 bits, which OTLP does not have, as text."""
+) -> tuple[dict[str, AttributeValue], int]:
+    """Return the attributes as an exporter may have them, and how many had to go: no more than
+    `at_most`, no text longer than `value_length`, and integers beyond 64 bits, which OTLP does not
+    have, as text."""
     for value in attributes.values():
         if value.__class__ is int and not -_INT64 <= value < _INT64:
             attributes = {key: _as_text(each) for key, each in attributes.items()}
             break
     if value_length is not None:
         attributes = {key: _cut(value, value_length) for key, value in attributes.items()}
-    if len(attributes) <= at_most:
-        return attributes
-    bounded = BoundedAttributes(attributes=dict(list(attributes.items())[:at_most]))
-    bounded.dropped = len(attributes) - at_most
-    return bounded
-
-
-def bounded_list(items: Sequence[Any], at_most: int, made: list[Any]) -> Sequence[Any]:
-    """Return what was made of the first `at_most` items, with the number of the other ones."""
-    if len(items) <= at_most:
-        return made
-    bounded = BoundedList.from_seq(at_most, made)
-    bounded.dropped = len(items) - at_most
-    return bounded
+    beyond = len(attributes) - at_most
+    if beyond <= 0:
+        return attributes, 0
+    return dict(list(attributes.items())[:at_most]), beyond
 
 
 def _as_text(value: AttributeValue) -> AttributeValue:

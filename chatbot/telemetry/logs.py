@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,6 +36,7 @@ class LogFile:
         self._stream = stream
         self._pid = pid
         self._debug = debug
+        self.also: Callable[[LogRecord], None] = lambda _: None  # who else hears of our own events
 
     def add(self, record: LogRecord, process: str, pid: int) -> None:
         """Write a record; a debug record only when debugging."""
@@ -59,6 +61,7 @@ class LogFile:
         """
         record = LogRecord(time.time_ns(), level, event, "", redact.attributes(fields))
         self.add(record, "telemetry", self._pid)
+        self.also(record)
 
 
 class TraceLog:

@@ -20,7 +20,7 @@ from opentelemetry.sdk.resources import Resource
 
 from chatbot.messages import AttributeValue, Measurement
 from chatbot.telemetry.exemplars import Contexts, reservoirs
-from chatbot.telemetry.export import METRIC_INTERVAL_MS
+from chatbot.telemetry.last import METRIC_INTERVAL_MS
 from chatbot.version import __version__
 
 _SECONDS = tuple(0.01 * 2**n for n in range(14))  # 0.01 … 81.92

@@ -1,4 +1,4 @@
-"""Spans as OTLP-JSON: a `SpanRecord` becomes one, and many become a line of the trace file.
+"""Spans as OTLP-JSON: a judged record becomes one, and many become a line of the trace file.
 
 Owns the form of those lines, and nothing else: pure. The official file exporter writes the same (a
 test holds the two equal for any span), but by way of an SDK span and three generations of objects,
@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from chatbot.messages import AttributeValue, SpanRecord
+from chatbot.messages import AttributeValue
+from chatbot.telemetry.judge import Judged
 from chatbot.tracing import CONSUMER, SERVER, span_id_of, trace_id_of
 from chatbot.version import __version__
 
@@ -117,8 +118,9 @@ _SCOPE = _Scope("chatbot", __version__)
 _encoder = msgspec.json.Encoder()
 
 
-def span(record: SpanRecord) -> Span:
-    """Return the span of a record whose ids, links and times are known to be well formed."""
+def span(judged: Judged) -> Span:
+    """Return a span that was judged fit to be written."""
+    record, dropped = judged
     remote = _REMOTE if record.parent_id and record.kind in (SERVER, CONSUMER) else 0
     return Span(
         record.trace_id,
@@ -131,18 +133,13 @@ def span(record: SpanRecord) -> Span:
         str(record.start_ns),
         str(record.end_ns),
         _attributes(record.attributes),
-        0,
-        [
-            _Event(str(event.time_ns), event.name, _attributes(event.attributes))
-            for event in record.events
-        ]
-        if record.events
-        else [],
-        0,
+        dropped.attributes,
+        _events(judged) if record.events else [],
+        dropped.events,
         [_Link(trace_id_of(link), span_id_of(link)) for link in record.links]
         if record.links
         else [],
-        0,
+        dropped.links,
     )
 
 
@@ -156,6 +153,14 @@ def line(spans: Iterable[tuple[msgspec.Raw, list[Span]]]) -> bytes:
     return _encoder.encode(
         _Line([_ResourceSpans(of, (_ScopeSpans(_SCOPE, each),)) for of, each in spans])
     )
+
+
+def _events(judged: Judged) -> list[_Event]:
+    record, dropped = judged
+    return [
+        _Event(str(event.time_ns), event.name, _attributes(event.attributes), number)
+        for event, number in zip(record.events, dropped.event_attributes, strict=True)
+    ]
 
 
 def _attributes(attributes: Mapping[str, AttributeValue]) -> list[_Attribute]:

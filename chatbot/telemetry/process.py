@@ -58,6 +58,7 @@ INBOX = TelemetryInbox
 SETTINGS = TelemetrySettings
 
 _TELL_EVERY_S = 1.0
+_LOOK_EVERY_S = 0.5  # whether something has waited long enough to be written
 # A span becomes some hundred small objects on its way into its file, and none of them is in a cycle.
 # With the usual thresholds the collector takes as much time to look at them as making them takes.
 _COLLECT_AT = (50_000, 20, 50)
@@ -87,7 +88,7 @@ def main(
     # this process alone does not: somebody else will hear how the open spans ended.
     inbox.on_arrival = on_arrival
     outbox.send(Ready(os.getpid()))
-    for batch in batches(inbox, outbox, recorder):
+    for batch in batches(inbox, outbox, recorder, _LOOK_EVERY_S):
         stopping = telemetry.take(batch)
         if stopping:
             while rest := inbox.take(0):  # what had arrived behind the Stop
@@ -113,6 +114,7 @@ class Telemetry:
         self._failing: set[Path] = set()
         self._log = LogFile(self._log_stream, os.getpid(), debug=settings.debug)
         self._sdk: Sdk | None = None
+        self._debug = settings.debug
         if settings.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
             streams = [
                 RotatingFile(directory / name) for name in (TRACE_LOG_FILE, SPAN_FILE, METRIC_FILE)
@@ -141,10 +143,12 @@ class Telemetry:
                     stopping = True
                 case _:
                     assert_never(message)
+        now = time.monotonic()
+        if self._sdk is not None:
+            self._sdk.end_batch(now)
         self._flush()
         if self._sdk is not None:
-            self._sdk.end_batch()
-            self._tell_status(self._sdk)
+            self._tell_status(self._sdk, now)
         return stopping
 
     def close(self, *, all_over: bool) -> None:
@@ -166,9 +170,8 @@ class Telemetry:
             if self._sdk is not None:
                 self._sdk.add_span(span, source_of(ended))
 
-    def _tell_status(self, sdk: "Sdk") -> None:
+    def _tell_status(self, sdk: "Sdk", now: float) -> None:
         status = TelemetryStatus(sdk.dropped_so_far, sdk.collector)
-        now = time.monotonic()
         if status != self._told and now - self._told_at >= _TELL_EVERY_S:
             self._told, self._told_at = status, now
             self._tell(status)
@@ -195,6 +198,8 @@ class Telemetry:
                         self._open_spans.began(record, source)
                 case LogRecord():
                     self._log.add(record, report.role, report.pid)
+                    if sdk is not None and (record.level != "debug" or self._debug):
+                        sdk.add_log(record, source)
                 case _:
                     assert_never(record)
 

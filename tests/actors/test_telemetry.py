@@ -49,6 +49,7 @@ from chatbot.settings import LOG_FILE, METRIC_FILE, SPAN_FILE, TRACE_LOG_FILE, T
 from chatbot.telemetry import process
 from chatbot.telemetry.logs import SdkLogHandler
 from chatbot.tracing import Recorder
+from tests.fakes import NO_COLLECTOR
 
 IN_TIME_S = 30.0
 SPAWN = multiprocessing.get_context("spawn")
@@ -367,7 +368,7 @@ def test_a_dead_collector_costs_no_time_and_nothing_of_the_files(start: Start) -
     room = start({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{closed_port()}"})
     room.supervisor.wait_ready()
     room.supervisor.report(span(1))
-    wait_for(lambda: '"sdk"' in text_of(room.logs / LOG_FILE))
+    wait_for(lambda: '"otlp_unreachable"' in text_of(room.logs / LOG_FILE))
     room.supervisor.report(span(2))
     assert room.stop() < 1.0
     assert span_names(room.logs) == ["span 1", "span 2"]
@@ -527,7 +528,7 @@ def test_the_supervisor_hears_how_much_was_given_up(start: Start) -> None:
 
 def spawn(supervisor: Supervisor, logs: Path, environ: dict[str, str] | None = None) -> Any:
     child = actor.Child("telemetry", 0, "chatbot.telemetry.process", outlives_parent=True)
-    settings = TelemetrySettings(str(logs), environ=environ or {})
+    settings = TelemetrySettings(str(logs), environ=environ or NO_COLLECTOR)
     ends = (supervisor.child_inbox, supervisor.child_outbox)
     born = SPAWN.Process(target=actor.run, args=(child, *ends))
     born.start()

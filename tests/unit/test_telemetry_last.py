@@ -8,13 +8,13 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from chatbot.messages import Measurement
-from chatbot.telemetry.export import Exports
 from chatbot.telemetry.files import RotatingFile
-from chatbot.telemetry.last import LastWords, adopt
+from chatbot.telemetry.last import LastWords, MetricFile, adopt
 from chatbot.telemetry.metrics import Meters
-from chatbot.telemetry.spans import Resources
+from chatbot.telemetry.resources import Resources
 
 OWN = f"metrics.{os.getppid()}.last"
 WORDS = '{"resourceMetrics":[]}\n'
@@ -24,12 +24,11 @@ class Life:
     """One telemetry process's metrics, from its birth on."""
 
     def __init__(self, directory: Path) -> None:
-        self.streams = [RotatingFile(directory / name) for name in ("spans", "metrics")]
-        environ = {"OTEL_METRIC_EXPORT_INTERVAL": "3600000"}
-        self.exports = Exports(environ, self.streams[0], self.streams[1], None)
-        self.file = self.exports.metric_file
-        self.adopted = adopt(self.streams[1], self.file.words.path)
-        self.meters = Meters(Resources({}).of_program(1), self.exports.readers)
+        self.stream = RotatingFile(directory / "metrics")
+        self.exported: list[MetricsData] = []
+        self.file = MetricFile(self.stream, 3_600_000, self.exported.append)
+        self.adopted = adopt(self.stream, self.file.words.path)
+        self.meters = Meters(Resources({}).of_program(1), [self.file])
 
     def count(self, value: int) -> None:
         self.meters.add(Measurement("chatbot.retries", "counter", value))
@@ -37,15 +36,12 @@ class Life:
 
     def killed(self) -> None:
         """Nothing more is written: what is in the files is all that is left."""
-        for stream in self.streams:
-            stream.close()
+        self.stream.close()
 
     def ended(self) -> None:
-        self.exports.shutdown_spans()
-        self.exports.shutdown_metrics()
+        self.file.shutdown()
         self.file.words.take_back()
-        for stream in self.streams:
-            stream.close()
+        self.stream.close()
 
 
 def total(path: Path) -> int:
@@ -194,3 +190,12 @@ def test_a_reader_never_sees_a_part_of_them(tmp_path: Path) -> None:
     done.set()
     reader.join(30)
     assert seen <= set(lines)
+
+
+def test_a_collector_hears_what_goes_into_the_file_and_no_last_words(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.count(1)
+    life.file.keep(changed=True)
+    assert life.exported == []
+    life.ended()
+    assert len(life.exported) == 1

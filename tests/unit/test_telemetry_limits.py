@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from chatbot.messages import AttributeValue, SpanEvent
-from chatbot.telemetry.limits import Limits, bounded_attributes, from_environment
-from chatbot.telemetry.spans import Resources, SpanBuilder
-from tests.unit.test_telemetry_spans import PARENT, TRACE, WORKER, attributes_of, export, record
+from chatbot.telemetry.limits import Limits, bounded, from_environment
+from tests.unit.test_telemetry_spans import PARENT, TRACE, WORKER, attributes_of, record
+from tests.unit.test_telemetry_spans import written as lines_of
 
 
 def written(tmp_path: Path, environ: dict[str, str], **changes: Any) -> dict[str, Any]:
     """Return the span as it stands in the trace file."""
-    builder = SpanBuilder(Resources({}), from_environment(environ))
-    (line,) = export(tmp_path, builder.build(record(**changes), WORKER))
+    (line,) = lines_of(tmp_path, (record(**changes), WORKER), environ=environ)
     span: dict[str, Any] = json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
     return span
 
@@ -88,4 +87,4 @@ def test_without_variables_128_are_kept_and_texts_are_whole(tmp_path: Path) -> N
 
 def test_nothing_is_copied_where_nothing_is_beyond_a_limit() -> None:
     values: dict[str, AttributeValue] = {"a": 1, "b": "text"}
-    assert bounded_attributes(values, 2, None) is values
+    assert bounded(values, 2, None)[0] is values

@@ -15,10 +15,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from chatbot.messages import AttributeValue, Measurement
 from chatbot.telemetry.exemplars import Contexts, Reservoir
-from chatbot.telemetry.export import Exports
 from chatbot.telemetry.files import RotatingFile
+from chatbot.telemetry.last import MetricFile
 from chatbot.telemetry.metrics import DECLARED, Meters
-from chatbot.telemetry.spans import Resources
+from chatbot.telemetry.resources import Resources
 from tests.unit.test_telemetry_spans import attributes_of
 
 
@@ -56,18 +56,15 @@ class Room:
 
     def __init__(self, directory: Path, interval_ms: int = 3_600_000) -> None:
         self.path = directory / "metrics"
-        self.streams = [RotatingFile(directory / "spans"), RotatingFile(self.path)]
-        environ = {"OTEL_METRIC_EXPORT_INTERVAL": str(interval_ms)}
-        self.exports = Exports(environ, self.streams[0], self.streams[1], None)
-        self.meters = Meters(Resources({}).of_program(4711), self.exports.readers, interval_ms)
+        self.stream = RotatingFile(self.path)
+        self.file = MetricFile(self.stream, interval_ms, lambda _: None)
+        self.meters = Meters(Resources({}).of_program(4711), [self.file], interval_ms)
 
     def close(self) -> dict[str, Any]:
         """Shut down, and return the metrics of the last line by name."""
         self.meters.flush()
-        self.exports.shutdown_spans()
-        self.exports.shutdown_metrics()
-        for stream in self.streams:
-            stream.close()
+        self.file.shutdown()
+        self.stream.close()
         return last_metrics(self.path)
 
 

@@ -11,12 +11,20 @@ from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporte
 
 from chatbot.messages import AttributeValue, SpanEvent, SpanRecord
 from chatbot.telemetry import otlpjson
+from chatbot.telemetry.judge import Judge, Judged
+from chatbot.telemetry.limits import Limits
 from chatbot.telemetry.open import Source
-from chatbot.telemetry.spans import Resources, SpanBuilder
+from chatbot.telemetry.otlp import FinishedSpan
+from chatbot.telemetry.otlp_spans import readable
+from chatbot.telemetry.resources import Resources
 
 RESOURCES = Resources({})
 WORKER = Source("worker", 1, 4711)
 STORE = Source("store", 0, 4712)
+
+LIMITS = Limits(attributes=4, events=1, links=1, event_attributes=2, value_length=15)
+
+Sourced = tuple[SpanRecord, Source]
 
 ids = st.integers(1, 2**64 - 1).map(lambda number: f"{number:016x}")
 trace_ids = st.integers(1, 2**128 - 1).map(lambda number: f"{number:032x}")
@@ -46,26 +54,32 @@ records = st.builds(
 )
 
 
-def official(spans: list[tuple[SpanRecord, Source]]) -> Any:
-    builder = SpanBuilder(RESOURCES)
+def judged(spans: list[Sourced]) -> list[tuple[Judged, Source]]:
+    judge = Judge(LIMITS)
+    fit = [(judge.judge(record), source) for record, source in spans]
+    assert judge.malformed == 0
+    return [(span, source) for span, source in fit if span is not None]
+
+
+def official(spans: list[Sourced]) -> Any:
     stream = io.StringIO()
-    FileSpanExporter(stream=stream).export([builder.build(*span) for span in spans])  # type: ignore[misc] # all are well formed
-    assert builder.malformed == 0
+    finished = [FinishedSpan(span, RESOURCES.of(source)) for span, source in judged(spans)]
+    FileSpanExporter(stream=stream).export([readable(span) for span in finished])
     return json.loads(stream.getvalue())
 
 
-def ours(spans: list[tuple[SpanRecord, Source]]) -> Any:
-    groups: dict[str, tuple[Any, list[otlpjson.Span]]] = {}
-    for record, source in spans:
-        of = RESOURCES.of(source).attributes
-        group = groups.setdefault(source.role, (otlpjson.resource(of), []))  # type: ignore[arg-type] # the SDK's type is wider
-        group[1].append(otlpjson.span(record))
+def ours(spans: list[Sourced]) -> Any:
+    groups: dict[Source, tuple[Any, list[otlpjson.Span]]] = {}
+    for span, source in judged(spans):
+        attributes: dict[str, AttributeValue] = dict(RESOURCES.of(source).attributes)  # type: ignore[arg-type] # the SDK's type is wider
+        group = groups.setdefault(source, (otlpjson.resource(attributes), []))
+        group[1].append(otlpjson.span(span))
     return json.loads(otlpjson.line(groups.values()))
 
 
 @given(st.lists(st.tuples(records, st.sampled_from([WORKER, STORE])), min_size=1, max_size=4))
 def test_a_line_is_what_the_official_exporter_writes(
-    spans: list[tuple[SpanRecord, Source]],
+    spans: list[Sourced],
 ) -> None:
     assert ours(spans) == official(spans)
 

@@ -2,8 +2,6 @@
 
 import base64
 import json
-import re
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,15 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from chatbot.messages import SpanEvent, SpanRecord
-from chatbot.telemetry.export import Exports, SpanQueue, destination, metric_interval_ms
 from chatbot.telemetry.files import RotatingFile
+from chatbot.telemetry.judge import Judge, Judged
+from chatbot.telemetry.last import metric_interval_ms
+from chatbot.telemetry.limits import from_environment
 from chatbot.telemetry.open import Source
-from chatbot.telemetry.spans import Resources, SpanBuilder, parse_resource_attributes
+from chatbot.telemetry.resources import Resources, parse_resource_attributes
+from chatbot.telemetry.spanfile import SpanFile
 from chatbot.version import __version__
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -74,17 +73,19 @@ def _ids_to_base64(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def export(tmp_path: Path, *spans: ReadableSpan | None) -> list[str]:
-    """Send spans the real way, and return the lines of the trace file."""
-    streams = [RotatingFile(tmp_path / name) for name in ("spans", "metrics")]
-    exports = Exports({}, streams[0], streams[1], None)
-    for span in spans:
-        assert span is not None
-        exports.add(span)
-    exports.shutdown_spans()
-    exports.shutdown_metrics()
-    for stream in streams:
-        stream.close()
+def written(
+    tmp_path: Path, *spans: tuple[SpanRecord, Source], environ: dict[str, str] | None = None
+) -> list[str]:
+    """Judge spans, and return the lines of the trace file that they make."""
+    judge = Judge(from_environment(environ or {}))
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources(environ or {}))
+    for record, source in spans:
+        judged = judge.judge(record)
+        assert judged is not None
+        file.add(judged, source)
+    file.write()
+    stream.close()
     return (tmp_path / "spans").read_text().splitlines()
 
 
@@ -101,7 +102,7 @@ def test_a_record_comes_out_of_the_file_as_it_went_in(tmp_path: Path) -> None:
         links=(f"00-{TRACE}-{PARENT}-01",),
         error="503 Service Unavailable",
     )
-    lines = export(tmp_path, SpanBuilder(Resources({})).build(full, WORKER))
+    lines = written(tmp_path, (full, WORKER))
     (resource_spans,) = json.loads(lines[0])["resourceSpans"]
     (scope_spans,) = resource_spans["scopeSpans"]
     (span,) = scope_spans["spans"]
@@ -126,12 +127,12 @@ def test_a_record_comes_out_of_the_file_as_it_went_in(tmp_path: Path) -> None:
 
 
 def test_every_line_is_an_export_request_of_the_otlp_schema(tmp_path: Path) -> None:
-    builder = SpanBuilder(Resources({"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}))
+    environ = {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
     records = [
         record(kind=kind, links=(f"00-{TRACE}-{SPAN}-01",), attributes={"n": 2**70, "nan": 1e308})
         for kind in range(5)
     ]
-    lines = export(tmp_path, *(builder.build(each, WORKER) for each in records))
+    lines = written(tmp_path, *((each, WORKER) for each in records), environ=environ)
     requests = [parse_traces(line) for line in lines]
     spans = [
         span
@@ -148,7 +149,7 @@ def test_every_line_is_an_export_request_of_the_otlp_schema(tmp_path: Path) -> N
 
 def test_a_finite_or_infinite_float_is_never_a_word_that_json_lacks(tmp_path: Path) -> None:
     odd = record(attributes={"a": float("nan"), "b": float("inf"), "c": 1.5})
-    (line,) = export(tmp_path, SpanBuilder(Resources({})).build(odd, WORKER))
+    (line,) = written(tmp_path, (odd, WORKER))
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
@@ -158,15 +159,9 @@ def test_a_finite_or_infinite_float_is_never_a_word_that_json_lacks(tmp_path: Pa
 
 
 def test_each_process_is_a_service_of_its_own_with_a_resource_of_its_own(tmp_path: Path) -> None:
-    builder = SpanBuilder(Resources({}))
     second = Source("worker", 2, 4713)
-    lines = export(
-        tmp_path,
-        builder.build(record(), WORKER),
-        builder.build(record(), STORE),
-        builder.build(record(), second),
-        builder.build(record(), WORKER),
-    )
+    spans = [(record(), source) for source in (WORKER, STORE, second, WORKER)]
+    lines = written(tmp_path, *spans)
     resources = [attributes_of(each["resource"]) for each in json.loads(lines[0])["resourceSpans"]]
     assert [r["service.name"] for r in resources] == [
         "chatbot-worker",
@@ -227,19 +222,21 @@ def test_resource_attributes_are_percent_decoded_and_half_entries_left_out() -> 
     ],
 )
 def test_a_malformed_record_is_refused_and_counted(changes: dict[str, Any]) -> None:
-    builder = SpanBuilder(Resources({}))
-    assert builder.build(record(**changes), WORKER) is None
-    assert builder.malformed == 1
+    judge = Judge()
+    assert judge.judge(record(**changes)) is None
+    assert judge.malformed == 1
 
 
 def test_a_malformed_parent_or_link_is_left_off_and_counted() -> None:
-    builder = SpanBuilder(Resources({}))
+    judge = Judge()
     links = ("", "00-xyz-01", f"00-{TRACE}-{SPAN}-01")
-    span = builder.build(record(parent_id="nonsense", links=links), WORKER)
-    assert span is not None
-    assert span.parent is None
-    assert len(span.links) == 1
-    assert builder.malformed == 3
+    events = (SpanEvent("never", -1), SpanEvent("then", 1))
+    judged = judge.judge(record(parent_id="nonsense", links=links, events=events))
+    assert judged is not None
+    assert judged.record.parent_id == ""
+    assert judged.record.links == links[2:]
+    assert judged.record.events == events[1:]
+    assert judge.malformed == 4
 
 
 @given(
@@ -249,53 +246,11 @@ def test_a_malformed_parent_or_link_is_left_off_and_counted() -> None:
     st.integers(-3, 9),
     st.lists(st.text(max_size=60), max_size=3),
 )
-def test_no_record_makes_the_builder_raise(
+def test_no_record_makes_the_judge_raise(
     trace_id: str, span_id: str, parent_id: str, kind: int, links: list[str]
 ) -> None:
     odd = SpanRecord(trace_id, span_id, parent_id, "", kind, 0, 0, {}, (), tuple(links))
-    SpanBuilder(Resources({})).build(odd, WORKER)
-
-
-@pytest.mark.parametrize(
-    ("environ", "url"),
-    [
-        ({}, ""),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/base/"}, "http://c:4318/base/v1/traces"),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/x"}, "http://c/x"),
-        (
-            {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318",
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://d/x",
-            },
-            "https://d/x",
-        ),
-        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c/x"}, ""),
-    ],
-)
-def test_traces_go_where_the_variables_say(environ: dict[str, str], url: str) -> None:
-    assert destination(environ, "traces") == (url, "")
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "protocol", "reason"),
-    [
-        ("localhost:4318", "", "not an http"),
-        ("http://", "", "not an http"),
-        ("http://c:99999", "", "not an http"),
-        ("http://c:4317", "", "protocol grpc"),
-        ("http://c:4318", "grpc", "protocol grpc"),
-        ("http://c:4318", "http/json", "protocol http/json"),
-    ],
-)
-def test_what_cannot_be_exported_to_is_refused_with_a_reason(
-    endpoint: str, protocol: str, reason: str
-) -> None:
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
-    for signal in ("traces", "metrics"):
-        refused = destination(environ, signal)
-        assert refused.url == ""
-        assert re.search(reason, refused.refused)
+    Judge().judge(odd)
 
 
 def test_the_metric_interval_is_ten_seconds_unless_a_number_says_otherwise() -> None:
@@ -304,40 +259,36 @@ def test_the_metric_interval_is_ten_seconds_unless_a_number_says_otherwise() -> 
     assert intervals == [10_000, 500, 10_000, 10_000, 10_000]
 
 
-class Collecting(SpanExporter):
-    def __init__(self, result: SpanExportResult = SpanExportResult.SUCCESS) -> None:
-        self.names: list[str] = []
-        self.may_go_on = threading.Event()
-        self.result = result
+def test_a_line_is_written_after_half_a_second_or_when_it_has_512_spans(tmp_path: Path) -> None:
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources({}))
 
-    def export(self, spans: Any) -> SpanExportResult:
-        self.may_go_on.wait(30)
-        self.names += [span.name for span in spans]
-        return self.result
+    def lines() -> int:
+        stream.flush()
+        return (tmp_path / "spans").read_text().count("\n")
+
+    file.write_due(100.0)
+    file.add(Judged(record()), WORKER)
+    file.write_due(100.2)
+    file.add(Judged(record()), WORKER)
+    file.write_due(100.6)
+    assert (lines(), file.written) == (0, 0)
+    file.write_due(100.7)
+    assert (lines(), file.written) == (1, 2)
+    for _ in range(511):
+        file.add(Judged(record()), WORKER)
+    assert lines() == 1
+    file.add(Judged(record()), STORE)
+    assert (lines(), file.written) == (2, 514)
+    file.write_due(1000.0)
+    file.write()
+    assert lines() == 2
+    stream.close()
 
 
-def test_a_full_queue_that_may_wait_loses_nothing() -> None:
-    exporter = Collecting()
-    exporter.may_go_on.set()
-    queue = SpanQueue(exporter, limit=10, delay_ms=60_000, may_wait=True)
-    builder = SpanBuilder(Resources({}))
-    for number in range(1000):
-        span = builder.build(record(name=str(number)), WORKER)
-        assert span is not None
-        queue.add(span)
-    queue.processor.shutdown()  # type: ignore[no-untyped-call]  # so in the SDK
-    assert exporter.names == [str(number) for number in range(1000)]
-    assert queue.lost == 0
-
-
-def test_a_full_queue_that_may_not_wait_counts_what_it_refuses() -> None:
-    exporter = Collecting(SpanExportResult.FAILURE)
-    queue = SpanQueue(exporter, limit=1000, delay_ms=60_000, may_wait=False)
-    span = SpanBuilder(Resources({})).build(record(), WORKER)
-    assert span is not None
-    for _ in range(3000):
-        queue.add(span)
-    assert 1400 <= queue.refused <= 2000  # but for a full queue, and the batches being exported
-    exporter.may_go_on.set()
-    queue.processor.shutdown()  # type: ignore[no-untyped-call]  # so in the SDK
-    assert queue.lost == 3000
+def test_no_sign_in_a_span_can_drive_a_terminal(tmp_path: Path) -> None:
+    (line,) = written(tmp_path, (record(name="\x9b31m\x1b[2J\x7f\u202e"), WORKER))
+    assert line.isprintable()
+    assert json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] == (
+        "\x9b31m\x1b[2J\x7f\u202e"
+    )
