@@ -21,6 +21,7 @@ HELP = """\
 /undo                        take the last turn back
 /regenerate                  ask the last question again
 /export [FILE]               write this session to a file: FILE.md, or FILE.json
+/trace [TURN]                where the time of a turn went: 1 is the first, default the last
 /switch BACKEND              ask another backend: ollama, anthropic, grok, openai, sim
 /model [NAME]                show the model, or take another
 /models                      list the models of this backend
@@ -52,6 +53,7 @@ _NAMES = (
     "undo",
     "regenerate",
     "export",
+    "trace",
     "switch",
     "model",
     "models",
@@ -146,13 +148,21 @@ class Export(msgspec.Struct, frozen=True):
     file: str
 
 
+class ShowTrace(msgspec.Struct, frozen=True):
+    """/trace [TURN]; 0 stands for the last turn."""
+
+    turn: int
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A line that looks like a command and is none; the reason is one line with its remedy."""
 
     reason: str
 
 
-OfSessions = Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export
+OfSessions = (
+    Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export | ShowTrace
+)
 Line = Say | Quit | NewSession | Help | Switch | SetModel | ShowModels | OfSessions | Refused
 
 
@@ -209,6 +219,10 @@ def parse(line: str) -> Line | None:
             return Regenerate()
         case "export":
             return Export(argument)
+        case "trace" if re.fullmatch(r"([1-9][0-9]{0,8})?", argument):
+            return ShowTrace(int(argument or 0))
+        case "trace":
+            return Refused("/trace takes the number of a turn, for example /trace 1 for the first")
         case _:
             return Refused(_unknown(name))
 
