@@ -107,7 +107,7 @@ class Style(msgspec.Struct, frozen=True):
 
     def duration(self, ns: float) -> str:
         """Return a duration in the unit that a person would say it in."""
-        if ns < 1_000_000:
+        if ns < 999_500:
             return f"{ns / 1_000:.0f} {self.characters.micro}"
         if ns < 10_000_000:
             return f"{ns / 1_000_000:.1f} ms"

@@ -351,7 +351,7 @@ class JsonView:
         del line
         self._event(event, **fields)
 
-    def _event(self, name: str, **fields: object) -> None:
+    def _event(self, name: str, /, **fields: object) -> None:
         line = _encode({"event": name, "time": time.time(), **fields}).decode()
         self._out.write(line + "\n")
 
