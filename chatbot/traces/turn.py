@@ -67,9 +67,7 @@ class Gathering:
         self._is_hit = False
 
     def add(self, span: Span) -> None:
-        """Take a span."""
-        if span.span_id in self._ids:
-            return
+        """Take a span; a second time it changes nothing."""
         self._start_ns = min(span.start_ns, self._start_ns) if self._ids else span.start_ns
         self._end_ns = max(span.end_ns, self._end_ns)
         self._ids.add(span.span_id)
