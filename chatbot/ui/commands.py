@@ -22,6 +22,7 @@ HELP = """\
 /regenerate                  ask the last question again
 /export [FILE]               write this session to a file: FILE.md, or FILE.json
 /top                         the processes, and how the requests go
+/trace [TURN]                where the time of a turn went: 1 is the first, default the last
 /switch BACKEND              ask another backend: ollama, anthropic, grok, openai, sim
 /model [NAME]                show the model, or take another
 /models                      list the models of this backend
@@ -54,6 +55,7 @@ _NAMES = (
     "regenerate",
     "export",
     "top",
+    "trace",
     "switch",
     "model",
     "models",
@@ -152,13 +154,21 @@ class Export(msgspec.Struct, frozen=True):
     file: str
 
 
+class ShowTrace(msgspec.Struct, frozen=True):
+    """/trace [TURN]; 0 stands for the last turn."""
+
+    turn: int
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A line that looks like a command and is none; the reason is one line with its remedy."""
 
     reason: str
 
 
-OfSessions = Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export
+OfSessions = (
+    Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export | ShowTrace
+)
 Line = Say | Quit | NewSession | Help | Top | Switch | SetModel | ShowModels | OfSessions | Refused
 
 
@@ -217,6 +227,10 @@ def parse(line: str) -> Line | None:
             return Regenerate()
         case "export":
             return Export(argument)
+        case "trace" if re.fullmatch(r"([1-9][0-9]{0,8})?", argument):
+            return ShowTrace(int(argument or 0))
+        case "trace":
+            return Refused("/trace takes the number of a turn, for example /trace 1 for the first")
         case _:
             return Refused(_unknown(name))
 

@@ -22,6 +22,7 @@ from chatbot.messages import (
     Delta,
     Entered,
     Failed,
+    Flush,
     Flushed,
     Found,
     Interrupt,
@@ -132,7 +133,7 @@ class Exchange:
                         span.link(call)  # another turn's call was paid for
                 case _:
                     pass
-            chat.answered(request_id, ask.content, text_of(terminal))
+            chat.answered(request_id, ask.content, text_of(terminal), span.trace_id)
             self._view.end(terminal, streamed)
         return terminal
 
@@ -142,7 +143,7 @@ class Exchange:
         request_id = loaded.under_way
         question = chat.reopen(request_id)
         terminal, streamed = self._see(chat, request_id, loaded.so_far)
-        chat.answered(request_id, question, text_of(terminal))
+        chat.answered(request_id, question, text_of(terminal), trace_id_of(terminal.traceparent))
         self._view.end(terminal, streamed)
         return terminal
 
@@ -155,7 +156,8 @@ class Exchange:
     def show_ended(self, chat: Conversation, terminal: Terminal) -> None:
         """Show the end of such a turn, with its answer, and remember it."""
         question = chat.reopen(terminal.request_id)
-        chat.answered(terminal.request_id, question, text_of(terminal))
+        trace_id = trace_id_of(terminal.traceparent)
+        chat.answered(terminal.request_id, question, text_of(terminal), trace_id)
         self._view.begin(terminal.request_id, chat.session_id, chat.target)
         self._view.end(terminal, "")
 
@@ -251,6 +253,32 @@ class Exchange:
                 case _:
                     self._notice(message)
         return kind(query.request_id, error=f"the store did not answer within {within_s:g} s")
+
+    def flush(self, within_s: float) -> str:
+        """Have telemetry write down all that was reported; return why it did not, or nothing. Ctrl-C in
+        a chat gives it up."""
+        request_id = new_request_id()
+        self._recorder.flush()
+        self._outbox.send(Flush(request_id))
+        deadline = time.monotonic() + within_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            match message := self._next(left_s):
+                case None:
+                    pass
+                case Flushed() if message.request_id == request_id:
+                    return ""
+                case Interrupt() if not self._keyboard.is_echo(message):
+                    if self._chatting:
+                        return GIVEN_UP
+                    raise Leave(ExitCode.INTERRUPTED)
+                case _:
+                    self._notice(message)
+        return f"telemetry did not answer within {within_s:g} s"
+
+    def listen(self, for_s: float) -> None:
+        """Wait a moment for something to come, and show it."""
+        if (message := self._next(for_s)) is not None:
+            self._notice(message)
 
     def catch_up(self) -> None:
         """Show what came while the person was typing. A Ctrl-C from then has had its effect."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from chatbot.messages import ProcessStatus, StatusRead, WorkStatus
+from chatbot.sanitize import one_line
 from chatbot.ui.listing import counted
-from chatbot.ui.sanitize import one_line
 
 _HEADS = ("process", "pid", "state", "since", "queued", "in flight", "restarts")
 

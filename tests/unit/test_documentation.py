@@ -11,7 +11,11 @@ import pytest
 from chatbot import cli
 from chatbot.backends import BACKENDS
 from chatbot.messages import SearchHit, Session
-from chatbot.settings import Arguments, StoreSettings, load, parse_config
+from chatbot.settings import SPAN_FILE, Arguments, StoreSettings, load, parse_config
+from chatbot.traces import archive
+from chatbot.traces import listing as trace_listing
+from chatbot.traces.style import Style
+from chatbot.traces.waterfall import waterfall
 from chatbot.ui import commands, listing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +42,12 @@ def test_every_option_it_names_exists() -> None:
     managing = (
         cli.manage_parser(program, name) for program in cli.MANAGED for name in cli.MANAGED[program]
     )
+    tracing = (cli.trace_parser(name) for name in cli.TRACING)
     known |= {
-        name for parser in managing for action in parser._actions for name in action.option_strings
+        name
+        for parser in (*managing, *tracing)
+        for action in parser._actions
+        for name in action.option_strings
     }
     pip_options = {"--quiet", "--no-deps"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
@@ -57,6 +65,29 @@ def test_the_table_of_sessions_has_every_action() -> None:
     assert named == {
         f"{program} {name}" for program in cli.MANAGED for name in cli.MANAGED[program]
     }
+
+
+def test_the_table_of_traces_has_every_action() -> None:
+    table = README[README.index("| `trace list") :].split("\n\n")[0]
+    assert set(re.findall(r"`trace ([a-z]+)", table)) == set(cli.TRACING)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="its time zone cannot be set")
+def test_the_traces_look_as_it_shows_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    recorded = ROOT / "tests" / "data" / "traces.jsonl"
+    (tmp_path / SPAN_FILE).write_bytes(recorded.read_bytes())
+    turns = archive.turns(tmp_path)
+    cached, answered = turns
+    drawn = ["\n".join(trace_listing.rows(turns, Style(90)))]
+    for turn in (answered, cached):
+        found = archive.read(tmp_path, turn.trace_id)
+        assert found
+        drawn.append("\n".join(waterfall(*found, Style(80))))
+    commands = ("trace list", f"trace show {answered.trace_id[:8]}", "trace show")
+    for command, lines in zip(commands, drawn, strict=True):
+        assert f"$ python run.py {command}\n{lines}\n```\n" in README, lines
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="its time zone cannot be set")

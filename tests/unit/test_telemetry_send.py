@@ -1,0 +1,161 @@
+"""Past traces as OTLP requests: what arrives, where it goes to, and what the other side may say."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+from chatbot.errors import ChatbotError, UsageError
+from chatbot.telemetry.send import endpoint, headers_of, request_of, send
+from tests.fake_llm import nobody_listens
+from tests.unit.test_traces_spans import SPAN, TRACE, line, span
+
+
+class Collector(ThreadingHTTPServer):
+    """Takes requests, and answers them as it is told."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status, self.body = status, body
+        self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.spans: list[Any] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        request = ExportTraceServiceRequest.FromString(body)
+        found = [s for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]
+        self.server.spans.append(found)
+        self.server.paths.append(self.path)
+        self.server.headers.append({k.lower(): v for k, v in self.headers.items()})
+        self.send_response(self.server.status)
+        self.send_header("location", "/elsewhere")
+        self.send_header("content-length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name in the base class
+        """Say nothing."""
+
+
+@contextmanager
+def collector(status: int = 200, body: bytes = b"") -> Iterator[Collector]:
+    server = Collector(status, body)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_request_holds_what_the_line_holds() -> None:
+    whole = span(
+        parentSpanId="ef" * 8,
+        attributes=[{"key": "n", "value": {"intValue": "9007199254740993"}}],
+        links=[{"traceId": "12" * 16, "spanId": "34" * 8}],
+        status={"code": 2, "message": "refused"},
+        newer="field",
+    )
+    request = request_of(line(whole, **{"service.name": {"stringValue": "chatbot-ui"}}))
+    (source,) = request.resource_spans
+    (read,) = source.scope_spans[0].spans
+    assert source.resource.attributes[0].value.string_value == "chatbot-ui"
+    assert (read.trace_id.hex(), read.span_id.hex(), read.parent_span_id.hex()) == (
+        *(TRACE, SPAN),
+        "ef" * 8,
+    )
+    assert (read.links[0].trace_id.hex(), read.links[0].span_id.hex()) == ("12" * 16, "34" * 8)
+    assert (read.kind, read.start_time_unix_nano, read.status.code) == (3, 1, 2)
+    assert read.attributes[0].value.int_value == 9007199254740993
+
+
+def test_many_lines_become_few_requests_and_every_span_arrives() -> None:
+    lines = [line(*[span(spanId=f"{n:08x}{k:08x}") for k in range(100)]) for n in range(12)]
+    with collector() as server:
+        sent = list(send(lines, endpoint(server.url), {"x-key": "k"}))
+    assert [s.spans for s in sent] == [500, 500, 200]
+    assert len({s.span_id for batch in server.spans for s in batch}) == 1200
+    assert set(server.paths) == {"/v1/traces"}
+    assert server.headers[0]["x-key"] == "k"
+    assert server.headers[0]["content-type"] == "application/x-protobuf"
+
+
+def test_what_the_receiver_rejects_is_told() -> None:
+    partial = ExportTracePartialSuccess(rejected_spans=1, error_message="too old")
+    body = ExportTraceServiceResponse(partial_success=partial).SerializeToString()
+    with collector(body=body) as server:
+        (sent,) = send([line(span())], endpoint(server.url), {})
+    assert sent == (1, 1, "too old")
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 503])
+def test_a_refusal_and_a_redirection_are_failures(status: int) -> None:
+    with collector(status) as server, pytest.raises(ChatbotError, match=str(status)):
+        list(send([line(span())], endpoint(server.url), {}))
+    assert len(server.paths) == 1
+
+
+def test_nobody_there_is_one_line() -> None:
+    with nobody_listens() as url, pytest.raises(ChatbotError, match="cannot reach") as raised:
+        list(send([line(span())], endpoint(url), {}))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_header_that_is_none_does_not_tell_its_value() -> None:
+    with collector() as server, pytest.raises(ChatbotError) as raised:
+        list(send([line(span())], endpoint(server.url), {"authorization": "secret\nx"}))
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "posted_to"),
+    [
+        ("http://host:4318", "http://host:4318/v1/traces"),
+        ("http://host:4318/", "http://host:4318/v1/traces"),
+        ("http://host/v1/traces", "http://host/v1/traces"),
+        ("https://host/otlp/v1/traces/", "https://host/otlp/v1/traces"),
+        ("https://host/otlp?x=1", "https://host/otlp/v1/traces?x=1"),
+    ],
+)
+def test_a_base_address_gets_the_path_of_traces(url: str, posted_to: str) -> None:
+    assert endpoint(url) == posted_to
+
+
+@pytest.mark.parametrize(
+    "url", ["", "host:4318", "ftp://h", "http://", "http://h:x", "http://h/ü\n"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(UsageError):
+        endpoint(url)
+
+
+def test_headers_come_from_the_standard_variables() -> None:
+    general = {"OTEL_EXPORTER_OTLP_HEADERS": "a=1, b=x%20y%3D ,broken,=z"}
+    assert headers_of(general) == {"a": "1", "b": "x y="}
+    assert headers_of({**general, "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "c=3"}) == {"c": "3"}
+    assert headers_of({}) == {}
+
+
+@pytest.mark.parametrize(
+    "bad", [b"{", b"[]", json.dumps({"resourceSpans": [7]}).encode(), line(span(traceId="xyz"))]
+)
+def test_a_line_that_is_no_trace_is_told(bad: bytes) -> None:
+    with pytest.raises(ChatbotError, match="cannot be sent"):
+        request_of(bad)
