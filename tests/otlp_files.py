@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chatbot.settings import METRIC_FILE, SPAN_FILE
+from chatbot.settings import SPAN_FILE
 
 
 def lines(path: Path) -> list[Any]:
@@ -42,25 +42,28 @@ def spans(log_dir: Path) -> list[dict[str, Any]]:
     return found
 
 
-def last_points(log_dir: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return each metric's last data points, by its name; sums are cumulative.
+def last_points(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return each metric's last data points in the metrics file, by its name; sums are cumulative.
 
-    Every program that wrote into the file counts for itself, from zero: its last points are added
-    to those of the others.
+    Every program that wrote into the file, and every telemetry process of it, counts for itself, from
+    zero: the points of one do not take the place of the others'.
     """
-    last: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for line in lines(log_dir / METRIC_FILE):
+    last: dict[tuple[str, ...], dict[str, Any]] = {}
+    for line in lines(path):
         for resource in line["resourceMetrics"]:
             instance = plain(resource["resource"]["attributes"])["service.instance.id"]
             for scope in resource["scopeMetrics"]:
                 for metric in scope["metrics"]:
                     data = metric.get("sum") or metric.get("histogram") or metric["gauge"]
                     for point in data["dataPoints"]:
-                        named = plain(point.get("attributes", []))
-                        key = (metric["name"], json.dumps(named, sort_keys=True), instance)
-                        last[key] = {**point, "attributes": named}
+                        labels = plain(point.get("attributes", []))
+                        start = point.get("startTimeUnixNano", "")  # a gauge has none
+                        key = (metric["name"], json.dumps(labels, sort_keys=True), instance, start)
+                        before = last.get(key, point)
+                        if int(before["timeUnixNano"]) <= int(point["timeUnixNano"]):
+                            last[key] = {**point, "attributes": labels}
     by_name: dict[str, list[dict[str, Any]]] = {}
-    for (name, _, _), point in last.items():
+    for (name, *_), point in last.items():
         by_name.setdefault(name, []).append(point)
     return by_name
 
@@ -70,10 +73,10 @@ def number(point: dict[str, Any]) -> int | float:
     return int(point["asInt"]) if "asInt" in point else float(point["asDouble"])
 
 
-def totals(log_dir: Path, name: str, *labels: str) -> dict[tuple[Any, ...], int | float]:
+def totals(path: Path, name: str, *labels: str) -> dict[tuple[Any, ...], int | float]:
     """Return what a counter stands at, by the values of some of its labels."""
     found: dict[tuple[Any, ...], int | float] = {}
-    for point in last_points(log_dir).get(name, ()):
+    for point in last_points(path).get(name, ()):
         key = tuple(point["attributes"].get(label) for label in labels)
         found[key] = found.get(key, 0) + number(point)
     return found

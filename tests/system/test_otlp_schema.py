@@ -187,7 +187,7 @@ def test_exemplars_carry_the_trace_of_a_call(run: Eventful) -> None:
         for span in otlp_files.spans(run.logs)
         if span["name"].endswith("_api_call")
     }
-    points = otlp_files.last_points(run.logs)["http.client.request.duration"]
+    points = otlp_files.last_points(run.logs / METRIC_FILE)["http.client.request.duration"]
     exemplars = [exemplar for point in points for exemplar in point.get("exemplars", ())]
     assert exemplars
     assert {(exemplar["traceId"], exemplar["spanId"]) for exemplar in exemplars} <= calls

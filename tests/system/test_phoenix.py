@@ -41,6 +41,9 @@ def run(
         *("--backend", "sim", "-o", "max_tokens", "2"),
         OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
         OTEL_EXPORTER_OTLP_PROTOCOL=request.param,
+        OTEL_TRACES_EXPORTER="otlp",
+        OTEL_METRICS_EXPORTER="none",  # it takes traces only
+        OTEL_LOGS_EXPORTER="none",
     )
     try:
         for number in range(TURNS):

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from chatbot.settings import METRIC_FILE
 from tests import otlp_files
 from tests.fake_llm import FakeLlm, Visit
 from tests.fakes import eventually
@@ -139,7 +140,7 @@ def slow_server() -> Iterator[SimServer]:
     server.end()
 
 
-def start(directory: Path, address: str, *arguments: str) -> Program:
+def start(directory: Path, address: str, *arguments: str, export_every_ms: int = 200) -> Program:
     return Program(
         directory,
         *("--backend", "ollama", "-m", "sim", *arguments),
@@ -147,7 +148,7 @@ def start(directory: Path, address: str, *arguments: str) -> Program:
         ANTHROPIC_BASE_URL=address,
         OPENAI_BASE_URL=f"{address}/v1",
         GROK_BASE_URL=f"{address}/v1",
-        OTEL_METRIC_EXPORT_INTERVAL="200",
+        OTEL_METRIC_EXPORT_INTERVAL=str(export_every_ms),
         **KEYS,
     )
 
@@ -162,27 +163,27 @@ def saved_usages(directory: Path) -> list[dict[str, int]]:
     return [json.loads(usage) for (usage,) in rows]
 
 
-def counted(logs: Path) -> dict[str, int]:
-    """Return every `llm.usage.*` counter of the metrics file."""
+def counted(path: Path) -> dict[str, int]:
+    """Return every `llm.usage.*` counter of a metrics file."""
     return {
-        name.removeprefix("llm.usage."): int(otlp_files.totals(logs, name)[()])
-        for name in otlp_files.last_points(logs)
+        name.removeprefix("llm.usage."): sum(int(point["asInt"]) for point in points)
+        for name, points in otlp_files.last_points(path).items()
         if name.startswith("llm.usage.")
     }
 
 
-def observed(logs: Path, name: str) -> list[dict[str, Any]]:
-    return otlp_files.last_points(logs).get(name, [])
+def observed(path: Path, name: str) -> list[dict[str, Any]]:
+    return otlp_files.last_points(path).get(name, [])
 
 
-def count_of(logs: Path, name: str) -> int:
-    return sum(int(point["count"]) for point in observed(logs, name))
+def count_of(path: Path, name: str) -> int:
+    return sum(int(point["count"]) for point in observed(path, name))
 
 
-def tokens(logs: Path, kind: str) -> int:
+def tokens(path: Path, kind: str) -> int:
     return sum(
         round(point["sum"])
-        for point in observed(logs, "gen_ai.client.token.usage")
+        for point in observed(path, "gen_ai.client.token.usage")
         if point["attributes"]["gen_ai.token.type"] == kind
     )
 
@@ -209,32 +210,32 @@ def test_two_hundred_turns_of_every_format_add_up(tmp_path: Path, fast_server: S
         finally:
             program.end()
 
-    logs = tmp_path / "logs"
+    metrics = tmp_path / "logs" / METRIC_FILE
     paid, free = answered(program, cached=False), answered(program, cached=True)
     assert (len(paid), len(free)) == (200 - 16, 16)
     served = relay.served()
     assert len(served) == len(paid)
-    assert counted(logs) == added(served)
-    assert counted(logs) == added([event["usage"] for event in paid])
-    assert counted(logs) == added(saved_usages(tmp_path))
+    assert counted(metrics) == added(served)
+    assert counted(metrics) == added([event["usage"] for event in paid])
+    assert counted(metrics) == added(saved_usages(tmp_path))
 
     for name in ("http.client.request.duration", "gen_ai.client.operation.duration"):
-        assert count_of(logs, name) == len(paid)
-    assert count_of(logs, "gen_ai.client.operation.time_to_first_chunk") == len(paid)
-    for point in observed(logs, "http.client.request.duration"):
+        assert count_of(metrics, name) == len(paid)
+    assert count_of(metrics, "gen_ai.client.operation.time_to_first_chunk") == len(paid)
+    for point in observed(metrics, "http.client.request.duration"):
         assert point["attributes"]["http.response.status_code"] == 200
         assert int(point["count"]) == 46  # of each backend: 50, of which 4 were cached
     # By both of the names that the formats have for them.
-    assert tokens(logs, "input") == sum(
+    assert tokens(metrics, "input") == sum(
         usage.get("input_tokens", usage.get("prompt_tokens", 0)) for usage in served
     )
-    assert tokens(logs, "output") == sum(
+    assert tokens(metrics, "output") == sum(
         usage.get("output_tokens", usage.get("completion_tokens", 0)) for usage in served
     )
-    lookups = otlp_files.totals(logs, "chatbot.cache.lookups", "result")
+    lookups = otlp_files.totals(metrics, "chatbot.cache.lookups", "result")
     assert sum(lookups.values()) == 200
     assert lookups[("miss",)] == len(paid)
-    assert "chatbot.telemetry.dropped" not in otlp_files.last_points(logs)
+    assert "chatbot.telemetry.dropped" not in otlp_files.last_points(metrics)
 
 
 @pytest.mark.parametrize("backend", ["openai", "ollama"])
@@ -264,17 +265,17 @@ def test_a_worker_killed_on_the_way_changes_no_sum(
         finally:
             program.end()
 
-    logs = tmp_path / "logs"
+    metrics = tmp_path / "logs" / METRIC_FILE
     paid, served = answered(program, cached=False), relay.served()
     assert len(paid) == len(served) == 4
     begun = sum(heard.count(b"HTTP/1.1 200") for heard in relay.heard)
     assert begun == 4 + 3
-    assert counted(logs) == added(served)
-    assert counted(logs) == added([event["usage"] for event in paid])
-    assert counted(logs) == added(saved_usages(tmp_path))
-    assert count_of(logs, "http.client.request.duration") == 4
-    assert tokens(logs, "output") == 4 * 24
-    assert otlp_files.totals(logs, "chatbot.process.restarts", "role") == {("worker",): 3}
+    assert counted(metrics) == added(served)
+    assert counted(metrics) == added([event["usage"] for event in paid])
+    assert counted(metrics) == added(saved_usages(tmp_path))
+    assert count_of(metrics, "http.client.request.duration") == 4
+    assert tokens(metrics, "output") == 4 * 24
+    assert otlp_files.totals(metrics, "chatbot.process.restarts", "role") == {("worker",): 3}
 
 
 def test_a_worker_killed_right_behind_its_answer_has_reported_it(
@@ -297,27 +298,32 @@ def test_a_worker_killed_right_behind_its_answer_has_reported_it(
         finally:
             program.end()
     assert len(relay.served()) == 5
-    assert counted(tmp_path / "logs") == added(relay.served())
+    assert counted(tmp_path / "logs" / METRIC_FILE) == added(relay.served())
 
 
-def test_telemetry_killed_on_the_way_loses_what_came_since_the_last_export_at_most(
-    tmp_path: Path, fast_server: SimServer
+@pytest.mark.parametrize("export_every_ms", [200, 600_000], ids=["exported", "last-words"])
+def test_telemetry_killed_on_the_way_loses_nothing_that_was_on_the_disk(
+    export_every_ms: int, tmp_path: Path, fast_server: SimServer
 ) -> None:
+    """What it had exported, or put down as its last words, is in the sums for good."""
     logs = tmp_path / "logs"
     relay = Relay(fast_server.port)
     with FakeLlm(relay) as front:
-        program = start(tmp_path, front.base_url)
+        program = start(tmp_path, front.base_url, export_every_ms=export_every_ms)
         try:
             for number in range(5):
                 program.say(f"question {number}")
                 assert program.next("answered", "failed")["event"] == "answered"
             telemetry = program.pid("telemetry")
 
-            def exported() -> bool:
-                path = logs / "extrachat_metrics_process.log"
-                return path.exists() and counted(logs) == added(relay.served())
+            def is_on_the_disk() -> bool:
+                return any(
+                    counted(path) == added(relay.served())
+                    for path in (logs / METRIC_FILE, *logs.glob(f"{METRIC_FILE}.*.last"))
+                    if path.exists()
+                )
 
-            assert eventually(exported, 20)
+            assert eventually(is_on_the_disk, 20)
             os.kill(telemetry, signal.SIGKILL)
             program.pid("telemetry", after=telemetry)
             for number in range(5):
@@ -327,4 +333,4 @@ def test_telemetry_killed_on_the_way_loses_what_came_since_the_last_export_at_mo
         finally:
             program.end()
     assert len(relay.served()) == 10
-    assert counted(logs) == added(relay.served())
+    assert counted(logs / METRIC_FILE) == added(relay.served())
