@@ -339,6 +339,11 @@ class Recorder:
         if len(self._records) % _FLUSH_AT == 0:
             self.flush()
 
+    @property
+    def waiting(self) -> int:
+        """How many records have gathered."""
+        return len(self._records)
+
     def flush(self) -> None:
         """Offer what has gathered; keep it where the way is full."""
         records, self._records = self._records, []  # at once: another thread may be adding

@@ -52,6 +52,10 @@ class Family:
         """Whether a process of this role is to be started again."""
         return any(spec.child.role == role for _, spec in self.due)
 
+    def restarts(self, role: ProcessRole, slot: int) -> int:
+        """Return how often this process was started again."""
+        return len(self._restarts.get((role, slot), ()))
+
     def of(self, role: ProcessRole) -> list[RunningChild]:
         """Return the running processes of a role."""
         return [child for child in self.children.values() if child.role == role]

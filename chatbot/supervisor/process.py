@@ -58,6 +58,7 @@ from chatbot.supervisor.outage import Outage
 from chatbot.supervisor.plan import ProcessSpec
 from chatbot.supervisor.policy import GiveUp, Restart
 from chatbot.supervisor.router import Router
+from chatbot.supervisor.status import Roll
 
 _TICK_S = 1.0
 _ASLEEP_S = 3.0
@@ -89,6 +90,9 @@ class Supervisor:
         self._dispatcher = Dispatcher(
             credit=settings.supervisor.credit, max_in_flight=settings.supervisor.max_in_flight
         )
+        self._roll = Roll(self._family)
+        self._telemetry = TelemetryStatus()
+        self._dropped = 0  # telemetry that was lost on its way
         self._exit_code: int | None = None
         self._stopping = False
         self._hurried = False
@@ -126,7 +130,8 @@ class Supervisor:
             if deadline is not None and now >= deadline:
                 return False
             due = (at for at, _ in self._family.due)
-            wake = min([last_tick + _TICK_S, *due, deadline or now + 60])
+            forward_at = self._router.forward_at(now) or now + 60
+            wake = min([last_tick + _TICK_S, *due, forward_at, deadline or now + 60])
             if (event := self._next_event(max(wake - now, 0.001))) is not None:
                 self._handle(event)
             now = time.monotonic()
@@ -135,7 +140,7 @@ class Supervisor:
                 last_tick = now
             for spec in self._family.take_due(now):
                 self._start(spec)
-            self._recorder.flush()
+            self._router.forward_due(now)
         return True
 
     def _next_event(self, timeout_s: float) -> Arrived | Ended | Signalled | None:
@@ -177,6 +182,7 @@ class Supervisor:
                         "chatbot.process.role": child.role,
                     }
                     self._recorder.count("chatbot.telemetry.dropped", message.records, lost)
+                    self._dropped += message.records
             case Beat():
                 pass
             case Ready():
@@ -186,13 +192,12 @@ class Supervisor:
             case Notice() | Flushed() if child.role == "telemetry":
                 self._tell_ui(message)
             case TelemetryStatus():
-                pass
+                self._telemetry = message
             case Flush(request_id):
-                self._recorder.flush()
                 if not self._router.flush(message):
                     self._tell_ui(Flushed(request_id))
             case ReadStatus(request_id):
-                self._tell_ui(StatusRead(request_id))
+                self._tell_ui(self._status(request_id, now))
             case Resigned(reason, lasting):
                 child.resignation = reason
                 if child.role == "store":
@@ -252,13 +257,11 @@ class Supervisor:
 
     def _start(self, spec: ProcessSpec) -> None:
         try:
-            child = self._family.start(spec)
+            self._family.start(spec)
         except OSError as error:  # out of descriptors, memory or processes: perhaps not for long
             how = f"cannot start a process: {error.strerror or error}"
             self._decide(spec, how, was_ready=True, says_why=False)
             return
-        if child.role == "telemetry":
-            self._router.telemetry_started()
 
     def _start_once(self, *specs: ProcessSpec) -> None:
         for spec in specs:
@@ -391,6 +394,14 @@ class Supervisor:
             self._outage.ended()
             self._tell_ui(Saving(self._dispatcher.take_unsaved()))
 
+    def _status(self, request_id: str, now: float) -> StatusRead:
+        work = msgspec.structs.replace(
+            self._dispatcher.status,
+            dropped=self._dropped + self._telemetry.dropped,
+            collector=self._telemetry.collector,
+        )
+        return StatusRead(request_id, self._roll.call(self._dispatcher.holds, now), work)
+
     def _tell_ui(self, message: Message) -> None:
         self._router.deliver("ui", 0, message)
 
@@ -408,6 +419,7 @@ class Supervisor:
             members = self._family.of(role)
             for child in members:
                 child.stopping = True
+                self._router.forward()  # before telemetry hears of the end
                 child.outbox.post(Stop())
             self._climb(members)
 

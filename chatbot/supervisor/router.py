@@ -26,7 +26,9 @@ from chatbot.otel import Tracing
 from chatbot.supervisor.child import RunningChild
 from chatbot.tracing import Recorder, Span
 
-_EARLY_REPORTS = 1024
+_REPORTS_AT_MOST = 1024
+_FORWARD_FROM = 64
+_FORWARD_WITHIN_S = 0.05
 _HELD_TEXT = 1024 * 1024
 
 
@@ -38,7 +40,8 @@ class Router:
     ) -> None:
         self._children = children
         self.recorder = Recorder("supervisor", 0, self.report, tracing)
-        self._early_reports: list[Report] = []
+        self._reports: list[Report] = []
+        self._forward_at: float | None = None
         self._telemetry_gone = False
         self._held: dict[str, Delta] = {}
 
@@ -73,39 +76,62 @@ class Router:
                 child.outbox.post(message)
 
     def report(self, report: Report) -> bool:
-        """Pass a report on to telemetry; the first ones wait for it to be started."""
+        """Take a report for telemetry; False where there are too many already.
+
+        They are passed on together, since every single one would wake that process up.
+        """
+        if self._telemetry_gone:
+            return True
+        telemetry = self._children.get(("telemetry", 0))
+        unread = telemetry.outbox.waiting if telemetry is not None else 0
+        if len(self._reports) + unread >= _REPORTS_AT_MOST:
+            return False
+        self._reports.append(report)
+        return True
+
+    def forward_at(self, now: float) -> float | None:
+        """Return when reports should be passed on at the latest; None where there are none."""
+        if self._forward_at is None and (self._reports or self.recorder.waiting):
+            self._forward_at = now + _FORWARD_WITHIN_S
+        return self._forward_at
+
+    def forward_due(self, now: float) -> None:
+        """Pass the reports on if it is time, or if there are enough of them."""
+        due = self.forward_at(now)
+        if due is not None and (now >= due or len(self._reports) >= _FORWARD_FROM):
+            self.forward()
+
+    def forward(self) -> None:
+        """Pass on what was reported; the first reports wait for telemetry to be started."""
+        self._forward_at = None
+        self.recorder.flush()
         telemetry = self._children.get(("telemetry", 0))
         if telemetry is not None:
-            return telemetry.outbox.offer(report)
-        if not self._telemetry_gone and len(self._early_reports) < _EARLY_REPORTS:
-            self._early_reports.append(report)
-            return True
-        return self._telemetry_gone
+            reports, self._reports = self._reports, []
+            for report in reports:
+                telemetry.outbox.post(report)
 
     def ended(self, child: RunningChild, how: str) -> None:
         """Tell telemetry that a process has ended, behind all that it reported."""
-        pid = child.process.pid or 0
-        telemetry = self._children.get(("telemetry", 0))
-        if telemetry is not None and child.role != "telemetry":
-            telemetry.outbox.post(ProcessEnded(child.role, child.slot, pid, time.time_ns(), how))
+        self._post(
+            ProcessEnded(child.role, child.slot, child.process.pid or 0, time.time_ns(), how)
+        )
 
     def flush(self, flush: Flush) -> bool:
         """Have telemetry write down what was reported; False where there is none."""
+        return self._post(flush)
+
+    def _post(self, message: ProcessEnded | Flush) -> bool:
+        self.forward()
         telemetry = self._children.get(("telemetry", 0))
         if telemetry is not None:
-            telemetry.outbox.post(flush)
+            telemetry.outbox.post(message)
         return telemetry is not None
-
-    def telemetry_started(self) -> None:
-        """Send telemetry what was reported before there was any."""
-        early, self._early_reports = self._early_reports, []
-        for report in early:
-            self.report(report)
 
     def telemetry_gone(self) -> None:
         """There will be no telemetry: forget what was kept for it, and keep no more."""
         self._telemetry_gone = True
-        self._early_reports.clear()
+        self._reports.clear()
 
     def ui_ended(self) -> None:
         """Forget what was held for a UI that has died: the next one is told the whole text so far."""

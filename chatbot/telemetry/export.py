@@ -11,18 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
-from opentelemetry.exporter.otlp.json.file.metric_exporter import FileMetricExporter
 from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
-from opentelemetry.sdk.metrics import Counter, Histogram
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    MetricReader,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from chatbot.telemetry.files import RotatingFile
+from chatbot.telemetry.last import MetricFile
 
 if TYPE_CHECKING:
     from chatbot.telemetry.otlp import Otlp
@@ -161,18 +156,8 @@ class Exports:
             FILE_DELAY_MS,
             may_wait=True,
         )
-        self._metric_reader = PeriodicExportingMetricReader(
-            FileMetricExporter(
-                stream=cast("IO[str]", metric_stream),
-                preferred_temporality={
-                    Counter: AggregationTemporality.CUMULATIVE,
-                    Histogram: AggregationTemporality.CUMULATIVE,
-                },
-            ),
-            metric_interval_ms(environ),
-            export_timeout_millis=1000,
-        )
-        self.readers: list[MetricReader] = [self._metric_reader]
+        self.metric_file = MetricFile(metric_stream, metric_interval_ms(environ))
+        self.readers: list[MetricReader] = [self.metric_file]
         if otlp is not None:
             self.readers += otlp.readers
 
@@ -190,6 +175,20 @@ class Exports:
         if self.otlp is not None:
             self.otlp.add(span)
 
+    @property
+    def collector(self) -> str:
+        """Where OTLP goes just now; empty: nowhere."""
+        return self.otlp.collector if self.otlp is not None else ""
+
+    @property
+    def written(self) -> int:
+        """Spans that the trace file was given so far."""
+        return self._spans.exporter.taken - self._spans.exporter.lost
+
+    def flush_files(self) -> None:
+        """Have all spans that were added written to the trace file."""
+        self._spans.processor.force_flush()
+
     def shutdown_spans(self) -> None:
         """Drain the trace file, and begin to send by OTLP what is left."""
         if self.otlp is not None:
@@ -198,6 +197,6 @@ class Exports:
 
     def shutdown_metrics(self) -> None:
         """Collect and write the metrics a last time; then give OTLP what remains of its second."""
-        self._metric_reader.shutdown()
+        self.metric_file.shutdown()
         if self.otlp is not None:
             self.otlp.finish_shutdown()

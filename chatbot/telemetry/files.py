@@ -25,6 +25,7 @@ MAX_BYTES = 10 * 1024 * 1024
 BACKUPS = 3
 
 _PENDING_BYTES = 8 * 1024 * 1024
+_FLUSH_AT_BYTES = 1024 * 1024
 _LEVEL = 6
 
 
@@ -49,6 +50,7 @@ class RotatingFile:
         self._mid_line = False  # the last write stopped inside a line; the rest is pending
         self._size = 0
         self._closed = False
+        self._refused = False
         self._file: FileIO | None = None
         try:
             self._open()
@@ -60,12 +62,17 @@ class RotatingFile:
         self._compress_rotated()
 
     @property
+    def is_behind(self) -> bool:
+        """Whether the disk has not taken all that was to be written."""
+        return bool(self._pending)
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called."""
         return self._closed
 
     def write(self, text: str) -> int:
-        """Take whole lines; they reach the file with the next flush."""
+        """Take whole lines; they reach the file with the next flush, or when there are many."""
         data = text.encode("utf-8", "backslashreplace")
         with self._lock:
             if self._closed or self._pending_bytes + len(data) > _PENDING_BYTES:
@@ -73,6 +80,9 @@ class RotatingFile:
             else:
                 self._pending.append(data)
                 self._pending_bytes += len(data)
+                # A disk that refuses is left in peace until the next flush.
+                if self._pending_bytes > _FLUSH_AT_BYTES and not self._refused:
+                    self._flush()
         return len(text)
 
     def flush(self) -> None:
@@ -102,7 +112,9 @@ class RotatingFile:
                 if self._is_full() and self._rotate():
                     self._compress_rotated()
                 self._write_some()
+            self._refused = False
         except OSError as error:
+            self._refused = True
             self._failed(error)
 
     def _failed(self, error: OSError) -> None:
@@ -155,7 +167,7 @@ class RotatingFile:
     def _open(self) -> FileIO:
         self._close_file()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = FileIO(self.path, "ab", opener=_open_private)
+        file = FileIO(self.path, "ab", opener=open_private)
         try:
             status = os.fstat(file.fileno())
             self._size = status.st_size if stat.S_ISREG(status.st_mode) else 0
@@ -195,7 +207,7 @@ class RotatingFile:
                 compressed = rotated.with_suffix(".tmp")
                 with (
                     rotated.open("rb") as source,
-                    FileIO(compressed, "wb", opener=_open_private) as raw,
+                    FileIO(compressed, "wb", opener=open_private) as raw,
                     gzip.GzipFile(self.path.name, "wb", _LEVEL, raw) as target,
                 ):
                     shutil.copyfileobj(source, target, 256 * 1024)
@@ -211,7 +223,8 @@ class RotatingFile:
         return self.path.with_name(f"{self.path.name}.{number}.gz")
 
 
-def _open_private(path: str, flags: int) -> int:
+def open_private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read: an opener for `open`."""
     return os.open(path, flags, 0o600)
 
 

@@ -37,6 +37,7 @@ class Otlp:
         self._closed = False
         self._closing: list[threading.Thread] = []
         self._deadline = 0.0
+        self._collector = traces_url or metrics_url
         self._urls = {url for url in (traces_url, metrics_url) if url}
         if traces_url:
             self._spans = SpanQueue(
@@ -49,6 +50,11 @@ class Otlp:
                     self._metrics, metric_interval_ms(environ), export_timeout_millis=1000
                 )
             )
+
+    @property
+    def collector(self) -> str:
+        """Where spans or else metrics go."""
+        return self._collector
 
     @property
     def lost(self) -> int:

@@ -2,13 +2,16 @@
 
 Owns the wiring of this room and its counters. It never measures, never routes, and never lets a bad
 record or a failing disk end it: both are counted (`chatbot.telemetry.*`) and logged. The supervisor
-starts it and hands it every process's reports; it is the last child to be stopped.
+starts it and hands it every process's reports; it is the last child to be stopped. Where the
+supervisor is killed it still writes down all that it was sent, and then leaves.
 
 Everything in a batch is on the disk before the next batch is taken, spans within half a second, and
-metrics at every interval: that is all that a kill can lose.
+the sums of the metrics within a second: that is all that a kill can lose.
 """
 
+import gc
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -33,6 +36,7 @@ from chatbot.messages import (
     SpanStarted,
     Stop,
     TelemetryInbox,
+    TelemetryStatus,
 )
 from chatbot.settings import (
     LOG_FILE,
@@ -44,6 +48,7 @@ from chatbot.settings import (
 from chatbot.telemetry import redact
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.logs import LogFile, SdkLogHandler, TraceLog
+from chatbot.telemetry.open import OpenSpans, Source, source_of
 from chatbot.tracing import Recorder
 
 if TYPE_CHECKING:
@@ -51,6 +56,11 @@ if TYPE_CHECKING:
 
 INBOX = TelemetryInbox
 SETTINGS = TelemetrySettings
+
+_TELL_EVERY_S = 1.0
+# A span becomes some hundred small objects on its way into its file, and none of them is in a cycle.
+# With the usual thresholds the collector takes as much time to look at them as making them takes.
+_COLLECT_AT = (50_000, 20, 50)
 
 _records = msgspec.msgpack.Decoder(list[Record])
 _record = msgspec.msgpack.Decoder(Record)
@@ -65,6 +75,17 @@ def main(
 ) -> ExitCode:
     """Run until told to stop. Raises ChatbotError when the log directory cannot be written."""
     telemetry = Telemetry(settings, outbox.send)
+    gc.freeze()  # what has been imported is here to stay
+    gc.set_threshold(*_COLLECT_AT)
+    all_over = False
+
+    def on_arrival(batch: list[TelemetryInbox]) -> None:
+        nonlocal all_over
+        all_over = all_over or any(isinstance(message, Stop) for message in batch)
+
+    # A Stop that comes through the pipe, or its end, means that the program is over. A signal to
+    # this process alone does not: somebody else will hear how the open spans ended.
+    inbox.on_arrival = on_arrival
     outbox.send(Ready(os.getpid()))
     for batch in batches(inbox, outbox, recorder):
         stopping = telemetry.take(batch)
@@ -72,7 +93,7 @@ def main(
             while rest := inbox.take(0):  # what had arrived behind the Stop
                 telemetry.take(rest)
             break
-    telemetry.close()
+    telemetry.close(all_over=all_over)
     return ExitCode.OK
 
 
@@ -82,9 +103,13 @@ class Telemetry:
     def __init__(self, settings: TelemetrySettings, tell: Callable[[FromTelemetry], None]) -> None:
         directory = Path(settings.log_dir)
         self._tell = tell
+        self._open_spans = OpenSpans()
+        self._told = TelemetryStatus()
+        self._told_at = float("-inf")
         self._log_stream = RotatingFile(directory / LOG_FILE)
         self._streams = [self._log_stream]
         self._failures_seen: dict[Path, int] = {}
+        self._lost_seen: dict[Path, int] = {}
         self._failing: set[Path] = set()
         self._log = LogFile(self._log_stream, os.getpid(), debug=settings.debug)
         self._sdk: Sdk | None = None
@@ -106,64 +131,88 @@ class Telemetry:
                 case Report():
                     self._spread(message)
                 case ProcessEnded():
-                    pass
+                    self._end_spans_of(message)
                 case Flush(request_id):
+                    if self._sdk is not None:
+                        self._sdk.flush()
                     self._flush()
                     self._tell(Flushed(request_id))
                 case Stop():
                     stopping = True
                 case _:
                     assert_never(message)
-        if self._sdk is not None:
-            self._sdk.count_losses()
         self._flush()
+        if self._sdk is not None:
+            self._sdk.end_batch()
+            self._tell_status(self._sdk)
         return stopping
 
-    def close(self) -> None:
-        """Drain everything into the files and close them."""
+    def close(self, *, all_over: bool) -> None:
+        """Drain everything into the files and close them. When it is `all_over`, nobody will tell
+        any more how the spans that are still open have ended."""
         if self._sdk is not None:
+            if all_over:
+                for source, span in self._open_spans.end_all(time.time_ns()):
+                    self._sdk.add_span(span, source)
             self._sdk_log.quiet()
             self._sdk.close()
         self._flush()
         for stream in self._streams:
             stream.close()
 
+    def _end_spans_of(self, ended: ProcessEnded) -> None:
+        how = redact.text(ended.how)
+        for span in self._open_spans.end_of(source_of(ended), ended.time_ns, how):
+            if self._sdk is not None:
+                self._sdk.add_span(span, source_of(ended))
+
+    def _tell_status(self, sdk: "Sdk") -> None:
+        status = TelemetryStatus(sdk.dropped_so_far, sdk.collector)
+        now = time.monotonic()
+        if status != self._told and now - self._told_at >= _TELL_EVERY_S:
+            self._told, self._told_at = status, now
+            self._tell(status)
+
     def _spread(self, report: Report) -> None:
+        source = source_of(report)
         if report.dropped:
-            self._dropped(report.dropped, "queue_full", report)
-        records = self._decode(report)
+            self._dropped(report.dropped, "queue_full", source)
+        records = self._decode(report, source)
         if redact.suspects(report.payload):
             records = [redact.record(record) for record in records]
+        sdk = self._sdk
         for record in records:
             match record:
+                case SpanRecord():
+                    if sdk is not None:
+                        self._open_spans.ended(record.span_id, source)
+                        sdk.add_span(record, source)
+                case Measurement():
+                    if sdk is not None:
+                        sdk.add_measurement(record, source)
+                case SpanStarted():
+                    if sdk is not None:
+                        self._open_spans.began(record, source)
                 case LogRecord():
                     self._log.add(record, report.role, report.pid)
-                case SpanStarted():
-                    pass
-                case SpanRecord():
-                    if self._sdk is not None:
-                        self._sdk.add_span(record, report)
-                case Measurement():
-                    if self._sdk is not None:
-                        self._sdk.add_measurement(record, report)
                 case _:
                     assert_never(record)
 
-    def _decode(self, report: Report) -> list[Record]:
+    def _decode(self, report: Report, source: Source) -> list[Record]:
         """Return the records of a report; of a malformed one those that can be read."""
         try:
             return _records.decode(report.payload)
         except msgspec.DecodeError as error:
             records, bad = _salvage(report.payload)
-            self._dropped(bad, "malformed", report)
+            self._dropped(bad, "malformed", source)
             self._log.own(
                 "warning", "report_malformed", role=report.role, records=bad, error=str(error)
             )
             return records
 
-    def _dropped(self, number: int, reason: str, report: Report) -> None:
+    def _dropped(self, number: int, reason: str, source: Source) -> None:
         if self._sdk is not None:
-            self._sdk.dropped(number, reason, report.role)
+            self._sdk.dropped(number, reason, source.role)
 
     def _flush(self) -> None:
         """Put every stream on the disk; tell once when one begins to fail, and when it is over."""
@@ -171,8 +220,12 @@ class Telemetry:
             stream.flush()
             failures = stream.failures - self._failures_seen.get(stream.path, 0)
             self._failures_seen[stream.path] = stream.failures
-            if failures and self._sdk is not None:
+            lost = stream.dropped_lines - self._lost_seen.get(stream.path, 0)
+            self._lost_seen[stream.path] = stream.dropped_lines
+            if self._sdk is not None and failures:
                 self._sdk.write_failed(failures, stream.path.name)
+            if self._sdk is not None and lost:
+                self._sdk.lines_lost(lost, stream.path.name)
             if failures and stream.path not in self._failing:
                 self._failing.add(stream.path)
                 self._log.own("error", "write_failed", file=stream.path.name, error=stream.error)

@@ -2,7 +2,8 @@
 
 Owns the Resource of every source process and the judgement which records are well formed. It never
 exports and never raises for what a record holds: a record without valid ids is refused, a bad
-parent or link is left off, and both are counted in `malformed`. Called by the telemetry process.
+parent or link is left off, and both are counted in `malformed`. It leaves no span out: what arrives
+was sampled where its trace began. Called by the telemetry process.
 
 Sources: https://opentelemetry.io/docs/specs/otel/resource/sdk/ for the variables, and the semantic
 conventions (service, process, telemetry.sdk) for the attributes.
@@ -10,24 +11,26 @@ conventions (service, process, telemetry.sdk) for the attributes.
 
 import platform
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from urllib.parse import unquote
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.sdk.version import __version__ as sdk_version
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from chatbot.messages import AttributeValue, Report, SpanRecord
+from chatbot.messages import AttributeValue, SpanEvent, SpanRecord
+from chatbot.telemetry.limits import Limits, bounded_attributes, bounded_list
+from chatbot.telemetry.open import Source
 from chatbot.tracing import span_id_of, trace_id_of
 from chatbot.version import __version__
 
-_IDS = re.compile(r"(?!0{32})[0-9a-f]{32}/(?!0{16})[0-9a-f]{16}")
+_is_trace_id = re.compile(r"(?!0{32})[0-9a-f]{32}").fullmatch
+_is_span_id = re.compile(r"(?!0{16})[0-9a-f]{16}").fullmatch
 _KINDS = tuple(SpanKind)  # in the order of their numbers, 0 to 4
-_REMOTE_PARENT = (SpanKind.SERVER, SpanKind.CONSUMER)
+_REMOTE_PARENT = (SpanKind.SERVER.value, SpanKind.CONSUMER.value)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSET = Status(StatusCode.UNSET)
 _SCOPE = InstrumentationScope("chatbot", __version__)
@@ -62,23 +65,23 @@ class Resources:
         if name := environ.get("OTEL_SERVICE_NAME", "").strip():
             self._given["service.name"] = name
         self._node = platform.node()
-        self._cache: dict[tuple[str, int, int], Resource] = {}
+        self._cache: dict[Source, Resource] = {}
 
-    def of(self, role: str, slot: int, pid: int) -> Resource:
+    def of(self, source: Source) -> Resource:
         """Return the Resource of a process; the same object each time."""
-        key = (role, slot, pid)
-        resource = self._cache.get(key)
+        resource = self._cache.get(source)
         if resource is None:
             if len(self._cache) >= _SOURCES_AT_MOST:
                 self._cache.clear()
-            resource = self._cache[key] = self._make(f"chatbot-{role}", role, slot, pid)
+            resource = self._cache[source] = self._make(f"chatbot-{source.role}", source)
         return resource
 
     def of_program(self, pid: int) -> Resource:
         """Return the Resource of the metrics: they are of the program, whoever measured them."""
-        return self._make("chatbot", "telemetry", 0, pid)
+        return self._make("chatbot", Source("telemetry", 0, pid))
 
-    def _make(self, service: str, role: str, slot: int, pid: int) -> Resource:
+    def _make(self, service: str, source: Source) -> Resource:
+        role, slot, pid = source
         attributes: dict[str, AttributeValue] = {
             "service.namespace": "chatbot",
             "service.name": service,
@@ -87,6 +90,7 @@ class Resources:
             # What tells one process from another is not for a variable to say.
             "service.instance.id": f"{role}-{slot}-{pid}@{self._node}",
             "process.pid": pid,
+            "process.title": f"chatbot {role} {slot}" if role == "worker" else f"chatbot {role}",
             "chatbot.process.role": role,
             "chatbot.process.slot": slot,
             "telemetry.sdk.language": "python",
@@ -99,101 +103,75 @@ class Resources:
 class SpanBuilder:
     """Makes spans of records, and counts the ids it had to refuse."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
         self.malformed = 0
         self._resources = resources
+        self._limits = limits
 
-    def build(self, record: SpanRecord, source: Report) -> ReadableSpan | None:
+    def build(self, record: SpanRecord, source: Source) -> ReadableSpan | None:
         """Return the span, or None for a record that no exporter could write."""
-        context = self._context(record.trace_id, record.span_id, is_remote=False)
+        number = record.kind
         times_fit = 0 <= record.start_ns < _INT64 and 0 <= record.end_ns < _INT64
-        if context is None or not times_fit or not 0 <= record.kind < len(_KINDS):
+        if (
+            not _is_trace_id(record.trace_id)
+            or not _is_span_id(record.span_id)
+            or not times_fit
+            or not 0 <= number < len(_KINDS)
+        ):
             self.malformed += 1
             return None
-        kind = _KINDS[record.kind]
+        trace_id = int(record.trace_id, 16)
         parent = None
         if record.parent_id:
-            parent = self._context(
-                record.trace_id, record.parent_id, is_remote=kind in _REMOTE_PARENT
-            )
-            self.malformed += parent is None
+            if _is_span_id(record.parent_id):
+                is_remote = number in _REMOTE_PARENT
+                parent = SpanContext(trace_id, int(record.parent_id, 16), is_remote, _SAMPLED)
+            else:
+                self.malformed += 1
+        limits = self._limits
         return ReadableSpan(
             name=record.name,
-            context=context,
+            context=SpanContext(trace_id, int(record.span_id, 16), False, _SAMPLED),  # noqa: FBT003 - is_remote
             parent=parent,
-            resource=self._resources.of(source.role, source.slot, source.pid),
-            attributes=_exportable(record.attributes),
-            events=[
-                Event(event.name, _exportable(event.attributes), event.time_ns)
-                for event in record.events
-                if 0 <= event.time_ns < _INT64
-            ],
+            resource=self._resources.of(source),
+            attributes=bounded_attributes(
+                record.attributes, limits.attributes, limits.value_length
+            ),
+            events=self._events(record.events) if record.events else (),
             links=self._links(record.links) if record.links else (),
-            kind=kind,
+            kind=_KINDS[number],
             status=Status(StatusCode.ERROR, record.error) if record.error else _UNSET,
             start_time=record.start_ns,
             end_time=record.end_ns,
             instrumentation_scope=_SCOPE,
         )
 
-    def _links(self, traceparents: tuple[str, ...]) -> list[Link]:
-        links = []
-        for traceparent in traceparents:
-            context = self._context(
-                trace_id_of(traceparent), span_id_of(traceparent), is_remote=True
+    def _events(self, events: tuple[SpanEvent, ...]) -> Sequence[Event]:
+        limits = self._limits
+        made = [
+            Event(
+                event.name,
+                bounded_attributes(event.attributes, limits.event_attributes, limits.value_length),
+                event.time_ns,
             )
-            if context is None:
-                self.malformed += 1
-            else:
-                links.append(Link(context))
-        return links
+            for event in events[: limits.events]
+            if 0 <= event.time_ns < _INT64
+        ]
+        return bounded_list(events, limits.events, made)
 
-    @staticmethod
-    def _context(trace_id: str, span_id: str, *, is_remote: bool) -> SpanContext | None:
-        if not _IDS.fullmatch(f"{trace_id}/{span_id}"):
-            return None
-        return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote, _SAMPLED)
+    def _links(self, traceparents: tuple[str, ...]) -> Sequence[Link]:
+        links = []
+        for traceparent in traceparents[: self._limits.links]:
+            trace_id, span_id = trace_id_of(traceparent), span_id_of(traceparent)
+            if _is_trace_id(trace_id) and _is_span_id(span_id):
+                context = SpanContext(int(trace_id, 16), int(span_id, 16), True, _SAMPLED)  # noqa: FBT003 - is_remote
+                links.append(Link(context))
+            else:
+                self.malformed += 1
+        return bounded_list(traceparents, self._limits.links, links)
 
 
 def parse_resource_attributes(text: str) -> dict[str, str]:
     """Parse `key=value,key=value` with percent-encoded values; an entry without `=` is left out."""
     pairs = (entry.split("=", 1) for entry in text.split(",") if "=" in entry)
     return {key.strip(): unquote(value.strip()) for key, value in pairs if key.strip()}
-
-
-def sampler(environ: Mapping[str, str]) -> Callable[[str], bool]:
-    """Return which traces are kept, by `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
-
-    The decision is a function of the trace id, so that all processes' spans of a trace share it;
-    that makes the `parentbased_` samplers the same as those they are based on. A span whose id is
-    no hex number is left to `SpanBuilder` to refuse.
-    """
-    name = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower().removeprefix("parentbased_")
-    if name == "always_off":
-        return lambda _: False
-    if name != "traceidratio":
-        return lambda _: True
-    try:
-        bound = TraceIdRatioBased(float(environ.get("OTEL_TRACES_SAMPLER_ARG", "1"))).bound
-    except ValueError:  # the specification: an invalid argument counts as not given
-        return lambda _: True
-    # The rule of TraceIdRatioBased: the lower 64 bits of the trace id, compared with the bound.
-    return lambda trace_id: _lower_half(trace_id) < bound
-
-
-def _lower_half(trace_id: str) -> int:
-    try:
-        return int(trace_id[16:], 16)
-    except ValueError:
-        return 0
-
-
-def _exportable(attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """Return the attributes with integers beyond 64 bits, which OTLP does not have, as text."""
-    for value in attributes.values():
-        if type(value) is int and not -_INT64 <= value < _INT64:
-            return {
-                key: str(v) if type(v) is int and not -_INT64 <= v < _INT64 else v
-                for key, v in attributes.items()
-            }
-    return attributes

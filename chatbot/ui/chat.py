@@ -67,6 +67,8 @@ class Chat:
                 raise Leave(self.code if self._settings.mode != "chat" else ExitCode.OK)
             case commands.Help():
                 self._notices.block(commands.HELP)
+            case commands.Top():
+                self._top()
             case commands.NewSession():
                 self._new_session()
             case commands.Switch(backend):
@@ -156,6 +158,13 @@ class Chat:
         self._judge(ExitCode.USAGE)
 
     # --- this session ----------------------------------------------------------------------------
+
+    def _top(self) -> None:
+        status = self._exchange.status()
+        if status is None:
+            self._notices.say("(given up)")
+        else:
+            self._view.status(status)
 
     def _new_session(self) -> None:
         self.conversation.new_session(new_session_id())

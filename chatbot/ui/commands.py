@@ -21,6 +21,7 @@ HELP = """\
 /undo                        take the last turn back
 /regenerate                  ask the last question again
 /export [FILE]               write this session to a file: FILE.md, or FILE.json
+/top                         the processes, and how the requests go
 /switch BACKEND              ask another backend: ollama, anthropic, grok, openai, sim
 /model [NAME]                show the model, or take another
 /models                      list the models of this backend
@@ -52,6 +53,7 @@ _NAMES = (
     "undo",
     "regenerate",
     "export",
+    "top",
     "switch",
     "model",
     "models",
@@ -60,7 +62,7 @@ _NAMES = (
 )
 
 
-_BARE = ("history", "regenerate", "sessions", "undo")  # of which one might think otherwise
+_BARE = ("history", "regenerate", "sessions", "top", "undo")  # of which one might think otherwise
 
 
 class Say(msgspec.Struct, frozen=True):
@@ -92,6 +94,10 @@ class SetModel(msgspec.Struct, frozen=True):
 
     name: str
     backend: BackendName | None = None
+
+
+class Top(msgspec.Struct, frozen=True):
+    """/top"""
 
 
 class ShowModels(msgspec.Struct, frozen=True):
@@ -153,7 +159,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 OfSessions = Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export
-Line = Say | Quit | NewSession | Help | Switch | SetModel | ShowModels | OfSessions | Refused
+Line = Say | Quit | NewSession | Help | Top | Switch | SetModel | ShowModels | OfSessions | Refused
 
 
 def parse(line: str) -> Line | None:
@@ -175,6 +181,8 @@ def parse(line: str) -> Line | None:
             return NewSession()
         case "help":
             return Help()
+        case "top":
+            return Top()
         case "switch":
             return _switch(argument)
         case "model":

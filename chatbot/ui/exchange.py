@@ -34,6 +34,7 @@ from chatbot.messages import (
     NotSaving,
     ProcessRestarted,
     Query,
+    ReadStatus,
     Recovered,
     Retrying,
     Saved,
@@ -173,6 +174,23 @@ class Exchange:
                     if self._chatting:
                         return ModelsListed(request_id, backend)
                     raise Leave(ExitCode.INTERRUPTED)
+                case _:
+                    self._notice(message)
+
+    def status(self) -> StatusRead | None:
+        """Ask the supervisor how everybody is; None where it was given up."""
+        request_id = new_request_id()
+        self._outbox.send(ReadStatus(request_id))
+        while True:
+            match message := self._next():
+                case None:
+                    pass
+                case StatusRead() if message.request_id == request_id:
+                    return message
+                case Interrupt() if not self._keyboard.is_echo(message):
+                    if not self._chatting:
+                        raise Leave(ExitCode.INTERRUPTED)
+                    return None
                 case _:
                     self._notice(message)
 

@@ -21,11 +21,12 @@ from chatbot.messages import (
     ModelsListed,
     SearchHit,
     Session,
+    StatusRead,
     StoredMessage,
     Target,
     Terminal,
 )
-from chatbot.ui import listing
+from chatbot.ui import listing, status
 from chatbot.ui.sanitize import one_line, sanitize
 
 _encode = msgspec.json.Encoder().encode
@@ -48,6 +49,7 @@ class View(Protocol):
     def message(self, session_id: str, stored: StoredMessage, *, unanswered: bool) -> None: ...
     def found(self, hits: Sequence[SearchHit]) -> None: ...
     def cache(self, stats: CacheStats) -> None: ...
+    def status(self, read: StatusRead) -> None: ...
     def done(self, event: str, line: str, **fields: object) -> None: ...
 
 
@@ -207,6 +209,10 @@ class TextView:
         """What the answer cache holds."""
         self._list(listing.cache(stats))
 
+    def status(self, read: StatusRead) -> None:
+        """The processes and their work."""
+        self._list(status.top(read))
+
     def done(self, event: str, line: str, **fields: object) -> None:
         """Something was done, as a line for the person."""
         del event, fields
@@ -303,6 +309,10 @@ class JsonView:
         """`cache`"""
         self._event("cache", **msgspec.structs.asdict(stats))
 
+    def status(self, read: StatusRead) -> None:
+        """`top`"""
+        self._event("top", processes=_plain(read.processes), work=_plain(read.work))
+
     def done(self, event: str, line: str, **fields: object) -> None:
         """The event itself."""
         del line
@@ -311,6 +321,13 @@ class JsonView:
     def _event(self, name: str, **fields: object) -> None:
         line = _encode({"event": name, "time": time.time(), **fields}).decode()
         self._out.write(line + "\n")
+
+
+def _plain(value: object) -> object:
+    """Return structs as objects with names; between processes they are arrays."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else value
 
 
 def describe(terminal: Terminal, again: str = "--refresh") -> str:

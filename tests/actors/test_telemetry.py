@@ -1,6 +1,7 @@
 """The telemetry process's `main`, run here over real pipes, and once as a real process that is killed."""
 
 import contextlib
+import gzip
 import json
 import logging
 import multiprocessing
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -26,16 +28,21 @@ from chatbot import actor
 from chatbot.errors import ChatbotError, ExitCode
 from chatbot.mailbox import Inbox, Outbox, Reader
 from chatbot.messages import (
+    Flush,
+    Flushed,
     FromAny,
+    FromTelemetry,
     LogRecord,
     Measurement,
-    Notice,
+    ProcessEnded,
     Ready,
     Record,
     Report,
     Resigned,
     SpanRecord,
+    SpanStarted,
     Stop,
+    TelemetryStatus,
 )
 from chatbot.settings import LOG_FILE, METRIC_FILE, SPAN_FILE, TRACE_LOG_FILE, TelemetrySettings
 from chatbot.telemetry import process
@@ -58,15 +65,15 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = IN_TIME_S) -> Non
 class Supervisor:
     """The test's side of the pipes."""
 
-    def __init__(self) -> None:
+    def __init__(self, queued: int = 1024) -> None:
         self.child_inbox, self.parent_out = SPAWN.Pipe(duplex=False)
         parent_in, self.child_outbox = SPAWN.Pipe(duplex=False)
-        self.outbox = Outbox(self.parent_out)
+        self.outbox = Outbox(self.parent_out, queued)
         self.received: list[Any] = []
         self.ended = threading.Event()
         self._ends = [self.parent_out, parent_in, self.child_inbox, self.child_outbox]
         self.reader = Reader(
-            parent_in, FromAny | Notice, self.received.extend, lambda _: self.ended.set()
+            parent_in, FromAny | FromTelemetry, self.received.extend, lambda _: self.ended.set()
         )
 
     def wait_ready(self) -> None:
@@ -74,7 +81,16 @@ class Supervisor:
 
     def report(self, *records: Record, dropped: int = 0) -> None:
         payload = msgspec.msgpack.encode(list(records))
-        self.outbox.send(Report("worker", 1, 4711, payload, dropped))
+        self.outbox.send(Report("worker", 1, 4711, payload, dropped, records=len(records)))
+
+    def heard(self, kind: type) -> list[Any]:
+        """Return what the room has said of a kind."""
+        return [message for message in self.received if isinstance(message, kind)]
+
+    def vanish(self) -> None:
+        """Leave as a supervisor does that is killed: without a word."""
+        assert self.outbox.close(IN_TIME_S)
+        self.parent_out.close()
 
     def close(self) -> None:
         assert self.outbox.close(IN_TIME_S)
@@ -403,14 +419,113 @@ def test_a_collector_gets_the_spans_and_metrics_that_the_files_get(
     traces = [ExportTraceServiceRequest.FromString(body) for body in bodies["/v1/traces"]]
     assert traces[0].resource_spans[0].scope_spans[0].spans[0].name == "span 1"
     metrics = [ExportMetricsServiceRequest.FromString(body) for body in bodies["/v1/metrics"]]
-    (metric,) = metrics[-1].resource_metrics[0].scope_metrics[0].metrics
-    assert (metric.name, metric.sum.data_points[0].as_int) == ("chatbot.retries", 2)
+    sums = {
+        metric.name: metric.sum.data_points[0].as_int
+        for metric in metrics[-1].resource_metrics[0].scope_metrics[0].metrics
+    }
+    assert sums == {"chatbot.retries": 2, "chatbot.telemetry.exported": 1}
     decisions = (room.logs / TRACE_LOG_FILE).read_text()
     assert f"export decision signal=traces otlp={url}/v1/traces" in decisions
 
 
+def started(number: int) -> SpanStarted:
+    return SpanStarted(f"{1:032x}", f"{number:016x}", "", f"span {number}", 2, 10**18)
+
+
+def spans_of(logs: Path) -> dict[str, dict[str, Any]]:
+    """Return the spans of the trace file by their names; each is there once."""
+    spans = [
+        each
+        for line in json_lines(logs / SPAN_FILE)
+        for resource in line["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for each in scope["spans"]
+    ]
+    by_name = {each["name"]: each for each in spans}
+    assert len(by_name) == len(spans)
+    return by_name
+
+
+def test_the_open_spans_of_a_killed_process_are_ended_as_errors_everywhere(start: Start) -> None:
+    room = start()
+    room.supervisor.report(started(1), started(2), started(3))
+    room.supervisor.report(span(2))
+    room.supervisor.outbox.send(
+        ProcessEnded("worker", 1, 4711, 10**18 + 700, "killed by signal 9 (key sk-0123456789)")
+    )
+    room.supervisor.outbox.send(Flush("f"))
+    wait_for(lambda: room.supervisor.heard(Flushed) == [Flushed("f")])
+    spans = spans_of(room.logs)
+    assert list(spans) == ["span 2", "span 1", "span 3"]
+    assert "status" not in spans["span 2"] or spans["span 2"]["status"] == {}
+    for name in ("span 1", "span 3"):
+        ended = spans[name]
+        assert ended["endTimeUnixNano"] == str(10**18 + 700)
+        assert ended["status"] == {"code": 2, "message": "killed by signal 9 (key [redacted])"}
+        assert {"key": "error.type", "value": {"stringValue": "process_ended"}} in ended[
+            "attributes"
+        ]
+    lines = (room.logs / TRACE_LOG_FILE).read_text().splitlines()
+    assert len([line for line in lines if "process=worker pid=4711" in line]) == 3
+    room.stop()
+    assert len(spans_of(room.logs)) == 3
+
+
+def test_what_is_open_at_the_end_is_ended_by_it(start: Start) -> None:
+    room = start()
+    room.supervisor.report(started(1))
+    room.stop()
+    status = spans_of(room.logs)["span 1"]["status"]
+    assert status == {"code": 2, "message": "the program ended"}
+
+
+def test_when_the_supervisor_is_killed_all_is_written_down_once(start: Start) -> None:
+    room = start()
+    for number in range(1, 501):
+        room.supervisor.report(started(number))
+    for number in range(1, 401):
+        room.supervisor.report(span(number), Measurement("chatbot.retries", "counter", 1))
+    room.supervisor.vanish()
+    room.join()
+    spans = spans_of(room.logs)
+    failed = [name for name, each in spans.items() if each.get("status", {}).get("code") == 2]
+    assert failed == [f"span {number}" for number in range(401, 501)]
+    assert len(spans) == 500
+    assert counters(room.logs)["chatbot.retries"] == {(): 400}
+
+
+def test_after_flush_all_that_was_reported_can_be_read(start: Start) -> None:
+    room = start()
+    for number in range(1, 1001):
+        room.supervisor.report(span(number), log("one"))
+        if number % 100 == 0:
+            room.supervisor.outbox.send(Flush(f"{number}"))
+            wait_for(lambda n=number: Flushed(f"{n}") in room.supervisor.received)  # type: ignore[misc]
+            assert len(span_names(room.logs)) == number
+            assert len(json_lines(room.logs / LOG_FILE)) == number
+
+
+def test_with_the_sdk_disabled_flush_is_answered_and_open_spans_are_nobodys(start: Start) -> None:
+    room = start({"OTEL_SDK_DISABLED": "true"})
+    room.supervisor.report(started(1), log("one"))
+    room.supervisor.outbox.send(ProcessEnded("worker", 1, 4711, 1, "killed"))
+    room.supervisor.outbox.send(Flush("f"))
+    wait_for(lambda: room.supervisor.heard(Flushed) == [Flushed("f")])
+    assert [line["event"] for line in json_lines(room.logs / LOG_FILE)] == ["one"]
+
+
+def test_the_supervisor_hears_how_much_was_given_up(start: Start) -> None:
+    room = start()
+    room.supervisor.report(log("one"), dropped=3)
+    wait_for(lambda: room.supervisor.heard(TelemetryStatus) != [])
+    assert room.supervisor.heard(TelemetryStatus) == [TelemetryStatus(3)]
+    room.supervisor.report(span(1, trace_id="nonsense"), dropped=4)
+    wait_for(lambda: len(room.supervisor.heard(TelemetryStatus)) == 2)
+    assert room.supervisor.heard(TelemetryStatus)[1] == TelemetryStatus(8)
+
+
 def spawn(supervisor: Supervisor, logs: Path, environ: dict[str, str] | None = None) -> Any:
-    child = actor.Child("telemetry", 0, "chatbot.telemetry.process")
+    child = actor.Child("telemetry", 0, "chatbot.telemetry.process", outlives_parent=True)
     settings = TelemetrySettings(str(logs), environ=environ or {})
     ends = (supervisor.child_inbox, supervisor.child_outbox)
     born = SPAWN.Process(target=actor.run, args=(child, *ends))
@@ -482,3 +597,101 @@ def test_a_process_whose_collector_is_down_leaves_without_a_word(
     assert born.exitcode == ExitCode.OK
     supervisor.close()
     assert capfd.readouterr() == ("", "")
+
+
+def true_total(path: Path, name: str) -> int:
+    """Return the total of a counter: its last values, over all its start times."""
+    last: dict[tuple[str, str], int] = {}
+    for line in json_lines(path):
+        for resource in line["resourceMetrics"]:
+            for metric in resource["scopeMetrics"][0]["metrics"]:
+                if metric["name"] == name:
+                    for point in metric["sum"]["dataPoints"]:
+                        key = (point["startTimeUnixNano"], json.dumps(point.get("attributes")))
+                        last[key] = int(point["asInt"])
+    return sum(last.values())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_the_sums_survive_kill_9(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    words = logs / f"{METRIC_FILE}.{os.getpid()}.last"
+    for life in range(1, 4):
+        supervisor = Supervisor()
+        born = spawn(supervisor, logs)
+        supervisor.wait_ready()
+        supervisor.report(Measurement("chatbot.retries", "counter", life))
+        wait_for(lambda n=life: f'"asInt":"{n}"' in text_of(words))  # type: ignore[misc]
+        os.kill(born.pid, signal.SIGKILL)
+        born.join(IN_TIME_S)
+        supervisor.close()
+    supervisor = Supervisor()
+    born = spawn(supervisor, logs)
+    supervisor.wait_ready()
+    supervisor.report(Measurement("chatbot.retries", "counter", 10))
+    supervisor.outbox.send(Stop())
+    born.join(IN_TIME_S)
+    supervisor.close()
+    assert true_total(logs / METRIC_FILE, "chatbot.retries") == 16
+    assert not list(logs.glob("*.last*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
+def test_a_signal_to_telemetry_alone_leaves_the_open_spans_to_their_processes(
+    tmp_path: Path,
+) -> None:
+    logs = tmp_path / "logs"
+    for life in (1, 2):
+        supervisor = Supervisor()
+        born = spawn(supervisor, logs)
+        supervisor.wait_ready()
+        supervisor.report(started(1) if life == 1 else span(1), log("one"))
+        wait_for(lambda n=life: text_of(logs / LOG_FILE).count("one") == n)  # type: ignore[misc]
+        os.kill(born.pid, signal.SIGTERM)
+        born.join(IN_TIME_S)
+        supervisor.close()
+    assert "status" not in spans_of(logs)["span 1"] or spans_of(logs)["span 1"]["status"] == {}
+
+
+def written_spans(logs: Path) -> int:
+    """Count the spans in the trace file and its backups; every line is whole."""
+    parts = [gzip.decompress(path.read_bytes()) for path in logs.glob(f"{SPAN_FILE}.*.gz")]
+    assert len(parts) < 3, "older ones may have been removed"
+    lines = b"".join([*parts, (logs / SPAN_FILE).read_bytes()]).splitlines()
+    return sum(
+        len(scope["spans"])
+        for line in lines
+        for resource in json.loads(line)["resourceSpans"]
+        for scope in resource["scopeSpans"]
+    )
+
+
+def test_a_burst_of_100_000_spans_is_written_or_counted_within_bounded_memory(
+    tmp_path: Path,
+) -> None:
+    logs = tmp_path / "logs"
+    supervisor = Supervisor(queued=256)
+    born = spawn(supervisor, logs)
+    supervisor.wait_ready()
+    memory = psutil.Process(born.pid).memory_info
+    before = memory().rss
+    refused = 0
+    highest = before
+    for first in range(0, 100_000, 64):  # as fast as they can be made; what does not fit is counted
+        records = [span(number, name="s") for number in range(first + 1, first + 65)]
+        records = records[: 100_000 - first]
+        payload = msgspec.msgpack.encode(records)
+        if not supervisor.outbox.offer(Report("worker", 1, 4711, payload, records=len(records))):
+            refused += len(records)
+        highest = max(highest, memory().rss)
+    supervisor.outbox.send(Stop())
+    while born.is_alive():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            highest = max(highest, memory().rss)
+        born.join(0.02)
+    supervisor.close()
+    exported = true_total(logs / METRIC_FILE, "chatbot.telemetry.exported")
+    dropped = true_total(logs / METRIC_FILE, "chatbot.telemetry.dropped")
+    assert written_spans(logs) == exported
+    assert exported + dropped + refused == 100_000
+    assert highest - before < 200 * 2**20

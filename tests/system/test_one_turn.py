@@ -162,3 +162,31 @@ def test_a_cached_answer_is_traced_too_though_the_program_ends_at_once(tmp_path:
         assert answered["cached"] is expected
         traces = (tmp_path / "logs" / "extrachat_traces_process.log").read_text(encoding="utf-8")
         assert answered["trace_id"] in traces
+
+
+def test_top_tells_of_every_process_and_of_the_turn(tmp_path: Path) -> None:
+    program = Program(tmp_path, "--backend", "sim")
+    try:
+        program.say("hi")
+        program.next("answered")
+        worker = program.pid("worker", 1)
+        program.say("/top")
+        top = program.next("top")
+    finally:
+        program.end()
+    roles = {(each["role"], each["slot"]): each for each in top["processes"]}
+    assert set(roles) == {
+        ("supervisor", 0),
+        ("ui", 0),
+        ("worker", 0),
+        ("worker", 1),
+        ("store", 0),
+        ("sim-server", 0),
+        ("telemetry", 0),
+    }
+    assert roles["worker", 1]["pid"] == worker
+    assert {each["restarts"] for each in top["processes"]} == {0}
+    work = top["work"]
+    assert (work["answered"], work["failed"], work["dropped"]) == (1, 0, 0)
+    first, last = work["first_token_ms"]
+    assert 0 < first == last < work["duration_ms"][0]

@@ -1,5 +1,6 @@
 """How messages reach their processes, with children that only remember what they were sent."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from chatbot.messages import (
     Call,
     Completion,
     Delta,
+    Flush,
     Message,
     Notice,
+    ProcessEnded,
     ProcessRole,
     Report,
     Target,
@@ -34,6 +37,10 @@ class Box:
             self.sent.append(message)
         return not self.full
 
+    @property
+    def waiting(self) -> int:
+        return 1024 if self.full else 0
+
     def post(self, message: Message) -> None:
         self.sent.append(message)
 
@@ -41,7 +48,10 @@ class Box:
 class FakeChild:
     """As much of a running child as the router looks at."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: ProcessRole = "worker") -> None:
+        self.role = role
+        self.slot = 0
+        self.process = SimpleNamespace(pid=7)
         self.outbox = Box()
 
 
@@ -148,13 +158,62 @@ def test_the_first_reports_wait_for_telemetry_and_come_in_order(
     assert router.report(first)
     assert router.report(second)
     children["telemetry", 0] = FakeChild()
-    router.telemetry_started()
+    router.forward()
     assert children["telemetry", 0].outbox.sent == [first, second]
 
 
 def test_reports_that_wait_for_telemetry_are_bounded(router: Router) -> None:
     taken = sum(router.report(report()) for _ in range(5000))
     assert taken == 1024
+
+
+def test_reports_are_passed_on_together_after_a_moment(router: Router, children: Children) -> None:
+    children["telemetry", 0] = FakeChild()
+    assert router.forward_at(10.0) is None
+    router.report(report())
+    due = router.forward_at(10.0)
+    assert due is not None
+    assert due > 10.0
+    router.report(report())
+    router.forward_due(10.0)
+    assert children["telemetry", 0].outbox.sent == []
+    assert router.forward_at(10.01) == due  # of the first of them
+    router.forward_due(due)
+    assert len(children["telemetry", 0].outbox.sent) == 2
+    assert router.forward_at(due) is None
+
+
+def test_many_reports_are_passed_on_at_once(router: Router, children: Children) -> None:
+    children["telemetry", 0] = FakeChild()
+    for _ in range(64):
+        router.report(report())
+    router.forward_due(10.0)
+    assert len(children["telemetry", 0].outbox.sent) == 64
+
+
+def test_what_the_supervisor_records_itself_is_passed_on_too(
+    router: Router, children: Children
+) -> None:
+    children["telemetry", 0] = FakeChild()
+    router.recorder.log("info", "ready")
+    due = router.forward_at(10.0)
+    assert due is not None
+    router.forward_due(due)
+    (sent,) = children["telemetry", 0].outbox.sent
+    assert sent.role == "supervisor"
+
+
+def test_a_flush_and_the_end_of_a_process_come_behind_all_that_was_reported(
+    router: Router, children: Children
+) -> None:
+    assert not router.flush(Flush("f"))
+    children["telemetry", 0] = FakeChild()
+    router.report(report())
+    router.ended(children["worker", 0], "killed by signal 9")
+    router.report(report())
+    assert router.flush(Flush("f"))
+    sent = children["telemetry", 0].outbox.sent
+    assert [type(each) for each in sent] == [Report, ProcessEnded, Report, Flush]
 
 
 def test_without_telemetry_reports_are_taken_and_forgotten(router: Router) -> None:

@@ -15,17 +15,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from chatbot.messages import Report, SpanEvent, SpanRecord
+from chatbot.messages import SpanEvent, SpanRecord
 from chatbot.telemetry.export import Exports, SpanQueue, destination, metric_interval_ms
 from chatbot.telemetry.files import RotatingFile
-from chatbot.telemetry.spans import Resources, SpanBuilder, parse_resource_attributes, sampler
+from chatbot.telemetry.open import Source
+from chatbot.telemetry.spans import Resources, SpanBuilder, parse_resource_attributes
 from chatbot.version import __version__
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 PARENT = "00f067aa0ba902b7"
-WORKER = Report("worker", 1, 4711, b"")
-STORE = Report("store", 0, 4712, b"")
+WORKER = Source("worker", 1, 4711)
+STORE = Source("store", 0, 4712)
 
 
 def record(**changes: Any) -> SpanRecord:
@@ -158,7 +159,7 @@ def test_a_finite_or_infinite_float_is_never_a_word_that_json_lacks(tmp_path: Pa
 
 def test_each_process_is_a_service_of_its_own_with_a_resource_of_its_own(tmp_path: Path) -> None:
     builder = SpanBuilder(Resources({}))
-    second = Report("worker", 2, 4713, b"")
+    second = Source("worker", 2, 4713)
     lines = export(
         tmp_path,
         builder.build(record(), WORKER),
@@ -180,8 +181,8 @@ def test_each_process_is_a_service_of_its_own_with_a_resource_of_its_own(tmp_pat
 
 def test_a_source_has_one_resource_object() -> None:
     resources = Resources({})
-    assert resources.of("worker", 1, 4711) is resources.of("worker", 1, 4711)
-    assert resources.of("worker", 1, 4711) != resources.of("worker", 1, 4712)
+    assert resources.of(WORKER) is resources.of(WORKER)
+    assert resources.of(WORKER) != resources.of(Source("worker", 1, 4712))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_a_source_has_one_resource_object() -> None:
 )
 def test_a_given_service_name_is_used_verbatim_for_all(environ: dict[str, str]) -> None:
     resources = Resources(environ)
-    names = {resources.of(role, 0, 1).attributes["service.name"] for role in ("ui", "store")}
+    names = {resources.of(source).attributes["service.name"] for source in (WORKER, STORE)}
     names.add(resources.of_program(1).attributes["service.name"])
     assert names == {"mine"}
 
@@ -253,25 +254,6 @@ def test_no_record_makes_the_builder_raise(
 ) -> None:
     odd = SpanRecord(trace_id, span_id, parent_id, "", kind, 0, 0, {}, (), tuple(links))
     SpanBuilder(Resources({})).build(odd, WORKER)
-
-
-@pytest.mark.parametrize(
-    ("name", "argument", "kept"),
-    [
-        ("", "", 1.0),
-        ("always_on", "", 1.0),
-        ("always_off", "", 0.0),
-        ("parentbased_always_off", "", 0.0),
-        ("traceidratio", "0.25", 0.25),
-        ("parentbased_traceidratio", "0.25", 0.25),
-        ("traceidratio", "nonsense", 1.0),
-        ("traceidratio", "7", 1.0),
-    ],
-)
-def test_the_sampler_keeps_its_share_of_the_traces(name: str, argument: str, kept: float) -> None:
-    keep = sampler({"OTEL_TRACES_SAMPLER": name, "OTEL_TRACES_SAMPLER_ARG": argument})
-    ids = [f"{0:016x}{number * (2**64 // 1000):016x}" for number in range(1000)]
-    assert sum(map(keep, ids)) == pytest.approx(kept * 1000, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from chatbot.ui.commands import (
     SetModel,
     ShowModels,
     Switch,
+    Top,
     Undo,
     parse,
 )
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Line] = {
     "/regenerate": Regenerate(),
     "/export": Export(""),
     "/export my talk.json": Export("my talk.json"),
+    "/top": Top(),
     "/switch grok": Switch("grok"),
     "/model": SetModel(""),
     "/model gpt-5 mini": SetModel("gpt-5 mini"),
