@@ -109,9 +109,11 @@ def batches(
     last_beat = 0.0
     for batch in inbox.batches(min(idle_s, BEAT_EVERY_S)):
         yield batch
-        recorder.flush()
         now = time.monotonic()
-        if now - last_beat >= BEAT_EVERY_S:
+        is_due = now - last_beat >= BEAT_EVERY_S
+        if is_due or inbox.is_empty:  # else it goes along with what is recorded of the next batch
+            recorder.flush()
+        if is_due:
             last_beat = now
             outbox.send(Beat())
 

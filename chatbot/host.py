@@ -117,6 +117,14 @@ def lock_range(file: IO[bytes], start: int, length: int) -> bool:
     return True
 
 
+def unlock_range(file: IO[bytes], start: int, length: int) -> None:
+    """Give back what `lock_range` has locked; nothing happens where nothing is."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_UN, length, start)
+
+
 def sync_directory(directory: str) -> None:
     """Make new names outlive a loss of power; Windows has no call for it, and does so by itself."""
     if sys.platform == "win32":

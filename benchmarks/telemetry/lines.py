@@ -8,8 +8,9 @@ from collections.abc import Callable
 from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
 
 from benchmarks import figures
-from chatbot.messages import AttributeValue, Report, SpanEvent, SpanRecord
+from chatbot.messages import AttributeValue, SpanEvent, SpanRecord
 from chatbot.telemetry import otlpjson
+from chatbot.telemetry.open import Source
 from chatbot.telemetry.spans import Resources, SpanBuilder
 from chatbot.tracing import CLIENT, PRODUCER
 
@@ -44,12 +45,12 @@ _CALL: dict[str, AttributeValue] = {
 
 def run(rounds: int) -> None:
     """Print µs per span for both ways; one span in eleven is a call, as in a turn."""
-    source = Report("worker", 0, 4711, b"")
+    source = Source("worker", 0, 4711)
     resources = Resources({})
     records = [_record(number) for number in range(SPANS)]
     builder = SpanBuilder(resources)
     exporter = FileSpanExporter(stream=io.StringIO())
-    of = otlpjson.resource(dict(resources.of("worker", 0, 4711).attributes))  # type: ignore[arg-type] # the SDK's type is wider
+    of = otlpjson.resource(dict(resources.of(source).attributes))  # type: ignore[arg-type] # the SDK's type is wider
 
     def ours() -> None:
         otlpjson.line([(of, [otlpjson.span(record) for record in records])]).decode()

@@ -126,9 +126,11 @@ class _Seat:
         span = self._recorder.span(
             "chat_turn",
             parent=None,
-            session__id=session_id,
-            backend=self._target.backend,
-            gen_ai__request__model=self._target.model,
+            attributes={
+                "session.id": session_id,
+                "backend": self._target.backend,
+                "gen_ai.request.model": self._target.model,
+            },
         ).announce()
         self._spans[request_id] = session, span
         with self._recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:

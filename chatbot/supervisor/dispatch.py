@@ -261,10 +261,14 @@ class Dispatcher:
     @property
     def status(self) -> WorkStatus:
         """How the requests went, and what is under way."""
+        waiting, in_flight = self.depths
+        return self._tally.status(waiting=waiting, in_flight=in_flight, unsaved=self.unsaved)
+
+    @property
+    def depths(self) -> tuple[int, int]:
+        """How many jobs wait for a worker, and how many the workers have."""
         waiting = len(self._pool.waiting)
-        return self._tally.status(
-            waiting=waiting, in_flight=len(self._requests) - waiting, unsaved=self.unsaved
-        )
+        return waiting, len(self._jobs) - waiting
 
     @property
     def is_saving(self) -> bool:
@@ -335,6 +339,7 @@ class Dispatcher:
             (*ask.history, ChatMessage("user", ask.content)),
             stream=ask.stream,
             traceparent=ask.turn_traceparent,
+            ready_s=now,
         )
         request.job = Job(call, key, now)
         if key:

@@ -52,6 +52,7 @@ from chatbot.messages import (
 from chatbot.settings import Settings
 from chatbot.supervisor import plan
 from chatbot.supervisor.child import Arrived, Ended, Events, RunningChild, Signalled
+from chatbot.supervisor.depths import Depths
 from chatbot.supervisor.dispatch import Dispatcher, Send
 from chatbot.supervisor.family import Family
 from chatbot.supervisor.outage import Outage
@@ -93,6 +94,8 @@ class Supervisor:
         self._roll = Roll(self._family)
         self._telemetry = TelemetryStatus()
         self._dropped = 0  # telemetry that was lost on its way
+
+        self._depths = Depths(self._family.children, self._dispatcher, self._recorder)
         self._exit_code: int | None = None
         self._stopping = False
         self._hurried = False
@@ -247,9 +250,11 @@ class Supervisor:
                 pass  # a piece of a stream, whose end tells the whole
 
     def _tick(self, now: float, *, asleep: bool) -> None:
-        """Once a second: checkpoints, text that the UI had no room for, and who is stuck."""
+        """Once a second: checkpoints, text that the UI had no room for, the depths of the queues, and
+        who is stuck."""
         self._obey(self._dispatcher.tick(now))
         self._router.show_held()
+        self._depths.tell()
         for child in self._family.kill_the_stuck(now, asleep=asleep):
             self._recorder.log("error", "stuck", role=child.role, slot=child.slot)
 

@@ -5,11 +5,13 @@ the dispatcher's limits, by joining deltas for a UI that reads too slowly, by dr
 """
 
 import time
+from functools import cache
 
 import msgspec
 
 from chatbot.messages import (
     Answered,
+    AttributeValue,
     Call,
     Cancelled,
     Delta,
@@ -30,6 +32,12 @@ _REPORTS_AT_MOST = 1024
 _FORWARD_FROM = 64
 _FORWARD_WITHIN_S = 0.05
 _HELD_TEXT = 1024 * 1024
+_ENDS: dict[type[Message], str] = {
+    Answered: "answered",
+    Failed: "failed",
+    Cancelled: "cancelled",
+    Interrupted: "interrupted",
+}
 
 
 class Router:
@@ -52,26 +60,25 @@ class Router:
         """
         child = self._children.get((role, slot))
         if child is None:
+            if role == "ui":
+                self._count_end(message)
             return
         match message:
+            case Delta():
+                self._show(child, message)
             case Call():
-                with self._hop(message, "llm.requests") as span:
-                    call = msgspec.structs.replace(
-                        message, traceparent=span.traceparent, queued_ns=span.start_ns
-                    )
-                    child.outbox.post(call)
+                self._call(child, message)
             case Answered() | Failed() | Cancelled() | Interrupted() if role == "store":
                 with self._hop(message, "store.answers") as span:
                     child.outbox.post(
                         msgspec.structs.replace(message, traceparent=span.traceparent)
                     )
-            case Delta():
-                self._show(child, message)
             case _ if role == "ui":
                 held = self._held.pop(getattr(message, "request_id", ""), None)
                 if held is not None:
                     child.outbox.post(held)
                 child.outbox.post(message)
+                self._count_end(message)
             case _:
                 child.outbox.post(message)
 
@@ -155,5 +162,41 @@ class Router:
         if not ui.outbox.offer(delta):
             self._held[delta.request_id] = delta
 
-    def _hop(self, message: Call | Terminal, destination: str) -> Span:
-        return self.recorder.hop("send", destination, message.request_id, message.traceparent)
+    def _call(self, worker: RunningChild, call: Call) -> None:
+        """Send a call. Its hop begins when it became ready to be sent: the wait for a worker that has
+        room is a part of its way."""
+        queued_ns = time.time_ns()
+        if call.ready_s is not None:
+            queued_ns -= max(round((time.monotonic() - call.ready_s) * 1e9), 0)
+        with self._hop(call, "llm.requests", queued_ns) as span:
+            span.set("attempt", call.attempt)
+            worker.outbox.post(
+                msgspec.structs.replace(
+                    call, traceparent=span.traceparent, queued_ns=queued_ns, ready_s=None
+                )
+            )
+
+    def _hop(self, message: Call | Terminal, destination: str, start_ns: int | None = None) -> Span:
+        request_id, parent = message.request_id, message.traceparent
+        return self.recorder.hop("send", destination, request_id, parent, start_ns)
+
+    def _count_end(self, message: Message) -> None:
+        """Count how a request ended: its one terminal message to the UI tells, also where there is no
+        UI to be told."""
+        status = _ENDS.get(type(message))
+        if status is None:
+            return
+        kind = ""
+        match message:
+            case Answered(cached_age_s=age_s) if age_s is not None:
+                status = "cached"
+            case Failed():
+                kind = message.kind
+            case _:
+                pass
+        self.recorder.count("chatbot.requests", 1, _labels(status, kind))
+
+
+@cache
+def _labels(status: str, kind: str) -> dict[str, AttributeValue]:
+    return {"status": status, "error.type": kind} if kind else {"status": status}

@@ -71,6 +71,7 @@ DECLARED: dict[str, Kind] = {
     "chatbot.store.commit.duration": _histogram("ms", "Duration of a commit", _PIPELINE_MS),
     "chatbot.store.commit.messages": _histogram("{message}", "Messages of a commit", _MESSAGES),
     "chatbot.cache.lookups": Kind("{lookup}", "Cache look-ups, by result"),
+    "chatbot.requests": Kind("{request}", "Requests that ended, by how"),
     "chatbot.retries": Kind("{retry}", "LLM calls tried again"),
     "chatbot.process.restarts": Kind("{restart}", "Processes started again after a crash"),
     "chatbot.telemetry.exported": Kind("{span}", "Spans written or sent, by exporter"),
@@ -183,9 +184,7 @@ class Meters:
                 return "too_many_names"
             self._undeclared += 1
             kind = _undeclared(measurement)
-        # To the SDK names that differ in their case are the same.
-        instrument = self._instruments.get(name.lower()) or self._create(name, kind)
-        self._instruments[name] = self._instruments[name.lower()] = instrument
+        self._instruments[name] = self._create(name, kind)
         return ""
 
     def _create(self, name: str, kind: Kind) -> Instrument:

@@ -14,6 +14,7 @@ from chatbot.errors import ChatbotError, ExitCode, MessageTooLarge
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     Answered,
+    AttributeValue,
     BackendName,
     CacheRead,
     Cancel,
@@ -102,13 +103,13 @@ class Exchange:
         """Ask, show the answer as it comes, and remember it. Without a text, the last question is
         asked again, and the new turn takes the place of the last. Raises MessageTooLarge."""
         request_id = new_request_id()
-        with self._recorder.span(
-            "chat_turn",
-            parent=None,
-            session__id=chat.session_id,
-            backend=chat.target.backend,
-            gen_ai__request__model=chat.target.model,
-        ) as span:
+        about: dict[str, AttributeValue] = {
+            "session.id": chat.session_id,
+            "backend": chat.target.backend,
+            "gen_ai.request.model": chat.target.model,
+        }
+        with self._recorder.span("chat_turn", parent=None, attributes=about).announce() as span:
+            self._recorder.flush()  # so that it is known before what comes of it
             with self._recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:
                 if text is None:
                     ask = chat.ask_again(request_id, hop=hop.traceparent, turn=span.traceparent)
@@ -121,11 +122,14 @@ class Exchange:
             span.set("status", type(terminal).__name__.lower())
             match terminal:
                 case Failed(kind=kind):
+                    span.set("error.type", kind)
                     span.fail(kind)
                 case Interrupted():
                     span.fail("interrupted")
-                case Answered(call_traceparent=call) if trace_id_of(call) != span.trace_id:
-                    span.link(call)  # another turn's call was paid for
+                case Answered(cached_age_s=age_s, call_traceparent=call):
+                    span.set("cached", age_s is not None)
+                    if trace_id_of(call) != span.trace_id:
+                        span.link(call)  # another turn's call was paid for
                 case _:
                     pass
             chat.answered(request_id, ask.content, text_of(terminal))

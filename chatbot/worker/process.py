@@ -128,8 +128,13 @@ class Worker:
         task.add_done_callback(partial(self._done, asked))
 
     def _done(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
-        """Report how a task ended: the one place that sends a terminal message."""
+        """Report how a task ended: the one place that sends a terminal message.
+
+        What was recorded of it goes before that: who has seen the end finds it in the totals, whatever
+        becomes of this process.
+        """
         del self._tasks[asked.request_id]
+        self._recorder.flush()
         if task.cancelled():  # before its first step, so that nothing was sent
             self._outbox.send(_cancelled(asked))
         else:
@@ -142,8 +147,6 @@ class Worker:
             if error is not None:  # a defect of ours costs its own call, not the others
                 self._log_defect(error)
                 self._outbox.send(_broken(asked, error))
-        if not self._tasks:  # else they go along with the next ones, at the latest with the beat
-            self._recorder.flush()
 
     def _log_defect(self, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]

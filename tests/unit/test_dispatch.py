@@ -85,6 +85,21 @@ def test_a_question_goes_to_the_store_before_it_goes_anywhere_else() -> None:
     assert dispatcher.from_ui(ask("r"), 0.0) == [Send("store", 0, ask("r"))]
 
 
+def test_a_call_tells_since_when_it_could_have_been_sent_however_often_it_is_given_out() -> None:
+    dispatcher = make(credit=1)
+    first = accepted_call(dispatcher, "r")
+    dispatcher.from_ui(ask("waits"), 1.0)
+    assert sent(dispatcher.from_store(Accepted("waits"), 2.0), "worker") == []
+    (call,) = sent(dispatcher.from_worker(0, answer(first), 9.0), "worker")
+    assert isinstance(call, Call)
+    assert (call.request_id, call.attempt, call.ready_s) == ("waits", 1, 2.0)
+    dispatcher.worker_down(0)
+    (again,) = sent(dispatcher.worker_up(0), "worker")
+    assert isinstance(again, Call)
+    assert (again.attempt, again.ready_s, again.traceparent) == (2, 2.0, call.traceparent)
+    assert dispatcher.depths == (0, 1)
+
+
 def test_an_accepted_question_is_called_with_its_history_and_itself() -> None:
     dispatcher = make()
     history = (ChatMessage("user", "a"), ChatMessage("assistant", "b"))

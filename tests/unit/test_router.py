@@ -1,8 +1,10 @@
 """How messages reach their processes, with children that only remember what they were sent."""
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from chatbot.messages import (
@@ -10,17 +12,22 @@ from chatbot.messages import (
     Call,
     Completion,
     Delta,
+    Failed,
     Flush,
+    Interrupted,
+    Measurement,
     Message,
     Notice,
     ProcessEnded,
     ProcessRole,
+    Record,
     Report,
+    SpanRecord,
     Target,
 )
 from chatbot.otel import Tracing
 from chatbot.supervisor.router import Router
-from chatbot.tracing import span_id_of, trace_id_of
+from chatbot.tracing import Recorder, span_id_of, trace_id_of
 
 TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 
@@ -66,6 +73,23 @@ def children() -> Children:
 @pytest.fixture
 def router(children: Children) -> Router:
     return Router(children, Tracing())
+
+
+def listen(router: Router) -> list[Report]:
+    """Return where all that the router records will be."""
+    reports: list[Report] = []
+
+    def take(report: Report) -> bool:
+        reports.append(report)
+        return True
+
+    router.recorder = Recorder("supervisor", 0, take)
+    return reports
+
+
+def recorded(reports: list[Report]) -> list[Record]:
+    decode = msgspec.msgpack.Decoder(list[Record]).decode
+    return [record for each in reports for record in decode(each.payload)]
 
 
 def delta(seq: int, text: str, *, reasoning: bool = False) -> Delta:
@@ -137,6 +161,44 @@ def test_a_call_carries_the_hop_that_brought_it(router: Router, children: Childr
     assert trace_id_of(call.traceparent) == "a" * 32
     assert span_id_of(call.traceparent) != "b" * 16
     assert call.queued_ns > 0
+
+
+def test_a_call_has_been_on_its_way_since_it_became_ready(
+    router: Router, children: Children
+) -> None:
+    reports = listen(router)
+    ready_s = time.monotonic() - 5
+    sent = Call("r", 2, "s", Target("sim", "m"), (), traceparent=TRACE, ready_s=ready_s)
+    router.deliver("worker", 0, sent)
+    (call,) = children["worker", 0].outbox.sent
+    router.recorder.flush()
+    (hop,) = recorded(reports)
+    assert isinstance(hop, SpanRecord)
+    assert (hop.start_ns, hop.attributes["attempt"]) == (call.queued_ns, 2)
+    assert 5e9 <= hop.end_ns - hop.start_ns < 60e9
+    assert call.ready_s is None
+
+
+def test_every_end_of_a_request_is_counted_once_with_or_without_a_ui(
+    router: Router, children: Children
+) -> None:
+    reports = listen(router)
+    answer = Answered("r", 1, Completion("hi"))
+    router.deliver("ui", 0, answer)
+    router.deliver("store", 0, answer)
+    router.deliver("ui", 0, delta(0, "no end"))
+    router.deliver("ui", 0, msgspec.structs.replace(answer, cached_age_s=0.0))
+    del children["ui", 0]
+    router.deliver("ui", 0, Failed("r", 1, "timeout", "too slow"))
+    router.deliver("ui", 0, Interrupted("r", 1, "it died"))
+    router.recorder.flush()
+    counted = [r for r in recorded(reports) if isinstance(r, Measurement)]
+    assert [(m.name, m.value, m.attributes) for m in counted] == [
+        ("chatbot.requests", 1, {"status": "answered"}),
+        ("chatbot.requests", 1, {"status": "cached"}),
+        ("chatbot.requests", 1, {"status": "failed", "error.type": "timeout"}),
+        ("chatbot.requests", 1, {"status": "interrupted"}),
+    ]
 
 
 def test_without_a_trace_there_is_no_hop(router: Router, children: Children) -> None:

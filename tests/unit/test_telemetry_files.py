@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from chatbot import host
 from chatbot.errors import ChatbotError
 from chatbot.telemetry.files import BACKUPS, MAX_BYTES, RotatingFile
 
@@ -140,6 +141,40 @@ def test_two_streams_on_one_file_lose_nothing_when_either_rotates(
     assert "".join(parts_of(path)) == "".join(lines)
 
 
+def test_a_line_never_goes_behind_the_half_line_of_a_program_that_was_killed(
+    path: Path, opened: Opened
+) -> None:
+    stream = opened()
+    write_lines(stream, ["one\n"])
+    with path.open("a") as other:
+        other.write("ha")
+    write_lines(stream, ["two\n", "three\n"])
+    assert path.read_text() == "one\nha\ntwo\nthree\n"
+
+
+def test_many_lines_reach_the_file_before_any_flush_and_none_is_given_up(
+    path: Path, opened: Opened
+) -> None:
+    stream = opened(max_bytes=2**30)
+    line = "x" * 999 + "\n"
+    for _ in range(20_000):  # more than may wait
+        stream.write(line)
+    stream.close()
+    assert (stream.dropped_lines, path.stat().st_size) == (0, 20_000_000)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_full_disk_is_not_asked_for_every_line(path: Path, opened: Opened) -> None:
+    path.parent.mkdir()
+    path.symlink_to("/dev/full")
+    stream = opened()
+    for _ in range(30):
+        stream.write("x" * 99_999 + "\n")
+    assert stream.failures == 1
+    stream.flush()
+    assert stream.failures == 2
+
+
 def test_threads_may_share_a_stream(path: Path, opened: Opened) -> None:
     stream = opened(max_bytes=5000, backups=1000)
 
@@ -223,6 +258,20 @@ def test_no_rotation_tears_a_line_the_disk_took_half_of(path: Path, opened: Open
 
 
 @needs_posix
+def test_the_rest_of_a_line_is_given_up_when_another_program_wrote_behind_its_beginning(
+    path: Path, opened: Opened
+) -> None:
+    stream = opened()
+    with disk_with_room_for(15):
+        write_lines(stream, ["x" * 50 + "\n"])
+    with path.open("a") as other:
+        other.write("\nother\n")
+    write_lines(stream, ["next\n"])
+    assert path.read_text() == "x" * 15 + "\nother\nnext\n"
+    assert stream.dropped_lines == 1
+
+
+@needs_posix
 def test_the_rest_of_a_line_is_given_up_when_its_beginning_is_gone(
     path: Path, opened: Opened
 ) -> None:
@@ -264,6 +313,40 @@ def test_a_rotation_that_fails_keeps_writing(
     assert stream.failures == 1
     write_lines(stream, ["34567890\n"])
     assert parts_of(path) == ["12345678\n23456789\n", "34567890\n"]
+
+
+@needs_posix
+def test_who_waits_for_a_program_that_rotates_writes_to_the_new_file(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = opened()
+    write_lines(stream, ["one\n"])
+    rotated = path.with_name("rotated")
+    answers = iter([False, False, True, True])
+
+    def lock_range(*arguments: object) -> bool:
+        answer = next(answers)
+        if answer and not rotated.exists():
+            path.rename(rotated)  # the other one did that while it held the lock
+        return answer
+
+    monkeypatch.setattr(host, "lock_range", lock_range)
+    write_lines(stream, ["two\n"])
+    assert (rotated.read_text(), path.read_text()) == ("one\n", "two\n")
+    assert list(answers) == []
+
+
+def test_a_file_system_without_locks_is_written_to_all_the_same(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> bool:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(host, "lock_range", refuse)
+    monkeypatch.setattr(host, "unlock_range", refuse)
+    stream = opened(max_bytes=10)
+    write_lines(stream, ["12345678\n", "23456789\n"])
+    assert (parts_of(path), stream.failures) == (["12345678\n", "23456789\n"], 0)
 
 
 def test_a_closed_stream_counts_what_comes_too_late(path: Path, opened: Opened) -> None:

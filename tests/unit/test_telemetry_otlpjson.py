@@ -9,13 +9,14 @@ import hypothesis.strategies as st
 from hypothesis import given
 from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
 
-from chatbot.messages import AttributeValue, Report, SpanEvent, SpanRecord
+from chatbot.messages import AttributeValue, SpanEvent, SpanRecord
 from chatbot.telemetry import otlpjson
+from chatbot.telemetry.open import Source
 from chatbot.telemetry.spans import Resources, SpanBuilder
 
 RESOURCES = Resources({})
-WORKER = Report("worker", 1, 4711, b"")
-STORE = Report("store", 0, 4712, b"")
+WORKER = Source("worker", 1, 4711)
+STORE = Source("store", 0, 4712)
 
 ids = st.integers(1, 2**64 - 1).map(lambda number: f"{number:016x}")
 trace_ids = st.integers(1, 2**128 - 1).map(lambda number: f"{number:032x}")
@@ -45,7 +46,7 @@ records = st.builds(
 )
 
 
-def official(spans: list[tuple[SpanRecord, Report]]) -> Any:
+def official(spans: list[tuple[SpanRecord, Source]]) -> Any:
     builder = SpanBuilder(RESOURCES)
     stream = io.StringIO()
     FileSpanExporter(stream=stream).export([builder.build(*span) for span in spans])  # type: ignore[misc] # all are well formed
@@ -53,10 +54,10 @@ def official(spans: list[tuple[SpanRecord, Report]]) -> Any:
     return json.loads(stream.getvalue())
 
 
-def ours(spans: list[tuple[SpanRecord, Report]]) -> Any:
+def ours(spans: list[tuple[SpanRecord, Source]]) -> Any:
     groups: dict[str, tuple[Any, list[otlpjson.Span]]] = {}
     for record, source in spans:
-        of = RESOURCES.of(source.role, source.slot, source.pid).attributes
+        of = RESOURCES.of(source).attributes
         group = groups.setdefault(source.role, (otlpjson.resource(of), []))  # type: ignore[arg-type] # the SDK's type is wider
         group[1].append(otlpjson.span(record))
     return json.loads(otlpjson.line(groups.values()))
@@ -64,7 +65,7 @@ def ours(spans: list[tuple[SpanRecord, Report]]) -> Any:
 
 @given(st.lists(st.tuples(records, st.sampled_from([WORKER, STORE])), min_size=1, max_size=4))
 def test_a_line_is_what_the_official_exporter_writes(
-    spans: list[tuple[SpanRecord, Report]],
+    spans: list[tuple[SpanRecord, Source]],
 ) -> None:
     assert ours(spans) == official(spans)
 

@@ -1,0 +1,93 @@
+"""The trace of a turn as the terminal's process tells it: begun before the question, linked to its call."""
+
+import io
+import sys
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+
+from chatbot.errors import ExitCode
+from chatbot.messages import (
+    Answered,
+    Ask,
+    Completion,
+    FromAny,
+    FromUi,
+    Leaving,
+    Load,
+    Loaded,
+    Message,
+    Record,
+    Report,
+    SpanRecord,
+    SpanStarted,
+    UiInbox,
+)
+from chatbot.tracing import PRODUCER, Recorder, span_id_of
+from chatbot.ui import process
+from tests.actors.test_ui import SESSION, handlers, settings  # noqa: F401 - a fixture for all
+from tests.fakes import Peer
+
+CALL = f"00-{'c' * 32}-{'d' * 16}-01"
+
+
+def said(monkeypatch: pytest.MonkeyPatch, answer: Answered) -> list[Message | Record]:
+    """Let one question be answered so; return what the process said, in the order of its pipe."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n/quit\n"))
+    peer = Peer(UiInbox, FromUi | FromAny)
+    heard: list[Message | Record] = []
+
+    def supervise() -> None:
+        while not any(isinstance(message, Leaving) for message in heard):
+            message: Any = peer.next(within_s=20)
+            if isinstance(message, Report):
+                heard.extend(msgspec.msgpack.decode(message.payload, type=list[Record]))
+                continue
+            heard.append(message)
+            if isinstance(message, Load):
+                peer.send(Loaded(message.request_id, SESSION))
+            elif isinstance(message, Ask):
+                peer.send(msgspec.structs.replace(answer, request_id=message.request_id))
+
+    supervisor = threading.Thread(target=supervise, daemon=True)
+    supervisor.start()
+    recorder = Recorder("ui", 0, peer.outbox.offer)
+    assert process.main(settings(), peer.inbox, peer.outbox, recorder) == ExitCode.OK
+    supervisor.join(20)
+    return heard
+
+
+def turn_of(heard: list[Message | Record]) -> SpanRecord:
+    (turn,) = (r for r in heard if isinstance(r, SpanRecord) and r.name == "chat_turn")
+    return turn
+
+
+def test_a_turn_is_announced_before_its_question_and_the_question_is_under_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = said(monkeypatch, Answered("", 1, Completion("hi")))
+    (started,) = (r for r in heard if isinstance(r, SpanStarted))
+    (ask,) = (m for m in heard if isinstance(m, Ask))
+    assert heard.index(started) < heard.index(ask)
+    turn = turn_of(heard)
+    assert (started.name, started.span_id, started.parent_id) == ("chat_turn", turn.span_id, "")
+    assert span_id_of(ask.turn_traceparent) == turn.span_id
+    (hop,) = (r for r in heard if isinstance(r, SpanRecord) and r.name == "send store.asks")
+    assert (hop.kind, hop.parent_id, hop.span_id) == (
+        PRODUCER,
+        turn.span_id,
+        span_id_of(ask.traceparent),
+    )
+    assert hop.attributes["messaging.message.id"] == ask.request_id
+    assert (turn.attributes["status"], turn.attributes["cached"]) == ("answered", False)
+
+
+def test_a_cached_answer_is_linked_to_the_call_that_was_paid_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = Answered("", 0, Completion("hi"), cached_age_s=3.0, call_traceparent=CALL)
+    turn = turn_of(said(monkeypatch, answer))
+    assert turn.links == (CALL,)
+    assert turn.attributes["cached"] is True
