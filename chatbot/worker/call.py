@@ -242,6 +242,15 @@ class LlmCall:
     def _failed(self, error: CallError, line: str, span: Span) -> Failed:
         span.set("error.type", error.kind)
         span.fail(error.kind)
+        self._recorder.log(
+            "warning",
+            "call_failed",
+            traceparent=span.traceparent,
+            request_id=self._call.request_id,
+            backend=self._backend.name,
+            kind=error.kind,  # what the server said of it may be content
+            status=error.status or 0,
+        )
         return Failed(
             self._call.request_id,
             self._call.attempt,
