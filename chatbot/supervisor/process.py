@@ -94,7 +94,7 @@ class Supervisor:
         self._roll = Roll(self._family)
         self._telemetry = TelemetryStatus()
         self._dropped = 0  # telemetry that was lost on its way
-
+        self._dropped_by: dict[int, int] = {}  # and in it, by each one that there was
         self._depths = Depths(self._family.children, self._dispatcher, self._recorder)
         self._exit_code: int | None = None
         self._stopping = False
@@ -196,6 +196,7 @@ class Supervisor:
                 self._tell_ui(message)
             case TelemetryStatus():
                 self._telemetry = message
+                self._dropped_by[child.process.pid or 0] = message.dropped
             case Flush(request_id):
                 if not self._router.flush(message):
                     self._tell_ui(Flushed(request_id))
@@ -402,7 +403,7 @@ class Supervisor:
     def _status(self, request_id: str, now: float) -> StatusRead:
         work = msgspec.structs.replace(
             self._dispatcher.status,
-            dropped=self._dropped + self._telemetry.dropped,
+            dropped=self._dropped + sum(self._dropped_by.values()),
             collector=self._telemetry.collector,
         )
         return StatusRead(request_id, self._roll.call(self._dispatcher.holds, now), work)

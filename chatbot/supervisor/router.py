@@ -48,7 +48,7 @@ class Router:
     ) -> None:
         self._children = children
         self.recorder = Recorder("supervisor", 0, self.report, tracing)
-        self._reports: list[Report] = []
+        self._reports: list[Report | ProcessEnded] = []
         self._forward_at: float | None = None
         self._telemetry_gone = False
         self._held: dict[str, Delta] = {}
@@ -97,7 +97,10 @@ class Router:
         return True
 
     def forward_at(self, now: float) -> float | None:
-        """Return when reports should be passed on at the latest; None where there are none."""
+        """Return when reports should be passed on at the latest; None where there are none, or nobody
+        to take them."""
+        if ("telemetry", 0) not in self._children:
+            return None
         if self._forward_at is None and (self._reports or self.recorder.waiting):
             self._forward_at = now + _FORWARD_WITHIN_S
         return self._forward_at
@@ -119,20 +122,19 @@ class Router:
                 telemetry.outbox.post(report)
 
     def ended(self, child: RunningChild, how: str) -> None:
-        """Tell telemetry that a process has ended, behind all that it reported."""
-        self._post(
-            ProcessEnded(child.role, child.slot, child.process.pid or 0, time.time_ns(), how)
-        )
+        """Tell telemetry that a process has ended, behind all that it reported; while there is none,
+        this waits for it, too."""
+        if not self._telemetry_gone:
+            pid = child.process.pid or 0
+            self._reports.append(ProcessEnded(child.role, child.slot, pid, time.time_ns(), how))
+            self.forward()
 
     def flush(self, flush: Flush) -> bool:
         """Have telemetry write down what was reported; False where there is none."""
-        return self._post(flush)
-
-    def _post(self, message: ProcessEnded | Flush) -> bool:
         self.forward()
         telemetry = self._children.get(("telemetry", 0))
         if telemetry is not None:
-            telemetry.outbox.post(message)
+            telemetry.outbox.post(flush)
         return telemetry is not None
 
     def telemetry_gone(self) -> None:

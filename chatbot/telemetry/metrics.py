@@ -63,15 +63,13 @@ DECLARED: dict[str, Kind] = {
     "gen_ai.client.operation.time_to_first_chunk": _histogram(
         "s", "Time to the first chunk", _SECONDS
     ),
-    "gen_ai.client.operation.time_per_output_chunk": _histogram(
-        "s", "Time between chunks", _SECONDS
-    ),
     "chatbot.queue.depth": Kind("{message}", "Messages that wait, by queue", "gauge"),
     "chatbot.queue.wait": _histogram("ms", "Wait of a message in a queue", _PIPELINE_MS),
     "chatbot.store.commit.duration": _histogram("ms", "Duration of a commit", _PIPELINE_MS),
     "chatbot.store.commit.messages": _histogram("{message}", "Messages of a commit", _MESSAGES),
     "chatbot.cache.lookups": Kind("{lookup}", "Cache look-ups, by result"),
     "chatbot.requests": Kind("{request}", "Requests that ended, by how"),
+    "chatbot.requests.in_flight": Kind("{request}", "Requests that workers have", "gauge"),
     "chatbot.retries": Kind("{retry}", "LLM calls tried again"),
     "chatbot.process.restarts": Kind("{restart}", "Processes started again after a crash"),
     "chatbot.telemetry.exported": Kind("{span}", "Spans written or sent, by exporter"),

@@ -62,7 +62,11 @@ class SpanFile:
         line = otlpjson.line(
             (self._resource(source), spans) for source, spans in self._gathered.items()
         )
-        self._stream.write(printable(line.decode()) + "\n")
+        if (
+            not line.isascii() or b"\x7f" in line
+        ):  # JSON itself escapes the other control characters
+            line = printable(line.decode()).encode()
+        self._stream.write_lines(line + b"\n")
         self.written += self._number
         self._number = 0
         self._gathered.clear()

@@ -269,13 +269,16 @@ def test_a_flush_and_the_end_of_a_process_come_behind_all_that_was_reported(
     router: Router, children: Children
 ) -> None:
     assert not router.flush(Flush("f"))
+    router.ended(children["store", 0], "killed before telemetry was there")
+    assert router.forward_at(10.0) is None
     children["telemetry", 0] = FakeChild()
     router.report(report())
     router.ended(children["worker", 0], "killed by signal 9")
     router.report(report())
     assert router.flush(Flush("f"))
     sent = children["telemetry", 0].outbox.sent
-    assert [type(each) for each in sent] == [Report, ProcessEnded, Report, Flush]
+    ended = [ProcessEnded, Report, ProcessEnded, Report, Flush]
+    assert [type(each) for each in sent] == ended
 
 
 def test_without_telemetry_reports_are_taken_and_forgotten(router: Router) -> None:
