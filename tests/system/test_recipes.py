@@ -195,3 +195,26 @@ def test_they_read_rotated_files_and_pass_over_a_torn_line(run: Eventful, tmp_pa
     )
     ids = done.stdout.split()
     assert sorted(ids) == sorted(span["spanId"] for span in otlp_files.spans(run.logs))
+
+
+def table(first_head: str) -> list[list[str]]:
+    """Return the names in the first column of a table of the README, by row."""
+    rows = README[README.index(f"| {first_head} |") :].split("\n\n")[0].splitlines()[2:]
+    return [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in rows]
+
+
+def test_the_table_of_spans_has_every_span_and_all_of_them_happen(
+    spans: list[dict[str, Any]],
+) -> None:
+    named = {name for names in table("span") for name in names}
+    calls = {name for name in named if name.endswith("_api_call")}
+    seen = {span["name"] for span in spans}
+    assert seen - calls == named - calls
+    assert seen & calls == {"openai_api_call", "sim_api_call"}
+
+
+def test_the_table_of_attributes_has_every_attribute(spans: list[dict[str, Any]]) -> None:
+    named = {name for names in table("attribute") for name in names}
+    seen = {key for span in spans for key in (*span["attributes"], *span["resource"])}
+    assert seen <= named
+    assert len(seen) > 40

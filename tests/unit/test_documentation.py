@@ -11,7 +11,18 @@ import pytest
 from chatbot import cli
 from chatbot.backends import BACKENDS
 from chatbot.messages import SearchHit, Session
-from chatbot.settings import SPAN_FILE, Arguments, StoreSettings, load, parse_config
+from chatbot.settings import (
+    LOG_FILE,
+    METRIC_FILE,
+    SPAN_FILE,
+    TRACE_LOG_FILE,
+    Arguments,
+    StoreSettings,
+    load,
+    parse_config,
+)
+from chatbot.telemetry.files import BACKUPS, MAX_BYTES
+from chatbot.telemetry.metrics import DECLARED
 from chatbot.traces import archive
 from chatbot.traces import listing as trace_listing
 from chatbot.traces.style import Style
@@ -129,3 +140,20 @@ def test_its_configuration_file_is_accepted() -> None:
     parse_config(toml)
     settings = load(Arguments(mode="chat"), {}, toml)
     assert settings.ui.target.model == "codellama:13b"
+
+
+def test_the_table_of_metrics_is_what_is_declared() -> None:
+    table = README[README.index("| metric |") :].split("\n\n")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| (\w+) \|", table, re.MULTILINE)
+    declared = {name: (kind.unit, kind.instrument) for name, kind in DECLARED.items()}
+    declared["llm.usage.<path>"] = ("{token}", "counter")
+    assert {name: (unit, kind) for name, unit, kind in rows} == declared
+
+
+def test_the_table_of_files_names_every_file() -> None:
+    table = README[README.index("| file |") :].split("\n\n")[0]
+    for name in (LOG_FILE, TRACE_LOG_FILE, SPAN_FILE, METRIC_FILE):
+        assert f"| `{name}` |" in table
+    assert f"rotated at {MAX_BYTES // 1024**2} MB" in table
+    assert f"`*.{BACKUPS}.gz`" in table
+    assert f"`*.{BACKUPS + 1}.gz`" not in table
