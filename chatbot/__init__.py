@@ -24,6 +24,7 @@ The rooms, one per process, and what they stand on:
     sanitize     text from elsewhere, made safe for a terminal
     messages     all that crosses a process boundary
     backends     the LLM servers that can be asked
+    otel         the standard variables that every process obeys: sampling, content
     settings     everything that can be configured, merged once
     errors       everything that is raised on purpose; the exit codes
 
