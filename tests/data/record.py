@@ -1,7 +1,7 @@
 """Records `tests/data/traces.jsonl` anew: `python -m tests.data.record`.
 
-The real program asks a server that refuses the first attempt with 503 and answers the second, and asks the same
-again in a new session, where the answer comes from the cache. The README shows these two traces: after a new
+The real program asks a server that refuses a first attempt with 503 and answers the second, and asks the same again in a
+new session, where the answer comes from the cache. The README shows these two traces: after a new
 recording, what `tests/unit/test_documentation.py` prints goes there.
 """
 
@@ -18,12 +18,13 @@ from tests.fake_llm import END, FakeLlm, Visit, piece
 from tests.system.program import ROOT, clean_environment
 
 TRACES = Path(__file__).with_name("traces.jsonl")
-SCRIPT = "Why is the sky blue?\n/new-session\nWhy is the sky blue?\n"
+# The first turn is for the processes to be there; then the question, and the same again.
+SCRIPT = "Hello\n/new\nWhy is the sky blue?\n/new\nWhy is the sky blue?\n"
 
 
 async def _refuse_then_answer(visit: Visit) -> None:
     await visit.request()
-    if visit.number == 0:
+    if visit.number == 1:
         await asyncio.sleep(0.04)
         await visit.respond(503, b'{"error":{"message":"overloaded"}}', retry_after_ms="150")
         return
