@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from chatbot.settings import SPAN_FILE
@@ -51,7 +52,24 @@ def main() -> None:
     recorded = recorded.replace(address, "127.0.0.1:8080").replace(
         f'"{address.rpartition(":")[2]}"', '"8080"'
     )
-    TRACES.write_text(recorded.replace(f"@{platform.node()}", "@host"), encoding="utf-8")
+    lines = _without_the_first_turn(recorded.replace(f"@{platform.node()}", "@host").splitlines())
+    TRACES.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _without_the_first_turn(lines: list[str]) -> Iterator[str]:
+    requests = [json.loads(line) for line in lines]
+    scopes = [
+        scope
+        for request in requests
+        for resource in request["resourceSpans"]
+        for scope in resource["scopeSpans"]
+    ]
+    turns = [span for scope in scopes for span in scope["spans"] if span["name"] == "chat_turn"]
+    first = min(turns, key=lambda span: int(span["startTimeUnixNano"]))["traceId"]
+    for scope in scopes:
+        scope["spans"] = [span for span in scope["spans"] if span["traceId"] != first]
+    for request in requests:
+        yield json.dumps(request, separators=(",", ":"))
 
 
 if __name__ == "__main__":

@@ -91,14 +91,14 @@ def test_the_traces_look_as_it_shows_them(monkeypatch: pytest.MonkeyPatch, tmp_p
     time.tzset()
     recorded = ROOT / "tests" / "data" / "traces.jsonl"
     (tmp_path / SPAN_FILE).write_bytes(recorded.read_bytes())
-    turns = archive.turns(tmp_path)[:2]
+    turns = archive.turns(tmp_path)
     cached, answered = turns
     drawn = ["\n".join(trace_listing.rows(turns, Style(90)))]
     for turn in (answered, cached):
         found = archive.read(tmp_path, turn.trace_id)
         assert found
         drawn.append("\n".join(waterfall(*found, Style(80))))
-    commands = ("trace list --limit 2", f"trace show {answered.trace_id[:8]}", "trace show")
+    commands = ("trace list", f"trace show {answered.trace_id[:8]}", "trace show")
     for command, lines in zip(commands, drawn, strict=True):
         assert f"$ python run.py {command}\n{lines}\n```\n" in README, lines
 
