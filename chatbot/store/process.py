@@ -245,7 +245,6 @@ class _Store:
             for span in spans:
                 span.end(committed_ns)
         self._recorder.observe("chatbot.store.commit.duration", took_ns / 1e6, None, exemplar)
-        self._recorder.observe("chatbot.store.commit.messages", len(done), None, exemplar)
 
     def _reply_to(self, query: Query) -> None:
         """Do what is asked, and reply; what cannot be done is said there."""

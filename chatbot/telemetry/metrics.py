@@ -33,7 +33,6 @@ _PIPELINE_MS = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0),
     *(2500.0, 5000.0, 10000.0),
 )
-_MESSAGES = tuple(float(2**n) for n in range(11))  # 1 … 1,024
 
 _NAME = re.compile(r"[A-Za-z][-_./A-Za-z0-9]{0,254}", re.ASCII)
 _NAMES_AT_MOST = 256
@@ -66,7 +65,6 @@ DECLARED: dict[str, Kind] = {
     "chatbot.queue.depth": Kind("{message}", "Messages that wait, by queue", "gauge"),
     "chatbot.queue.wait": _histogram("ms", "Wait of a message in a queue", _PIPELINE_MS),
     "chatbot.store.commit.duration": _histogram("ms", "Duration of a commit", _PIPELINE_MS),
-    "chatbot.store.commit.messages": _histogram("{message}", "Messages of a commit", _MESSAGES),
     "chatbot.cache.lookups": Kind("{lookup}", "Cache look-ups, by result"),
     "chatbot.requests": Kind("{request}", "Requests that ended, by how"),
     "chatbot.requests.in_flight": Kind("{request}", "Requests that workers have", "gauge"),

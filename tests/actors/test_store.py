@@ -512,7 +512,6 @@ def test_a_batch_is_committed_in_groups_and_answered_in_order(room: Room) -> Non
     assert told == [f"r{n}" for n in range(300)]
     durations = room.measured("chatbot.store.commit.duration")
     assert [span_id_of(m.traceparent) for m in durations] == [c.span_id for c in commits]
-    assert sum(m.value for m in room.measured("chatbot.store.commit.messages")) == 300
 
 
 def test_a_load_sees_what_was_sent_before_it_and_a_stop_loses_nothing_after_it(
