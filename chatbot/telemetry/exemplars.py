@@ -1,4 +1,5 @@
-"""Exemplars: for each bucket of a histogram, for each counter, the last measurement of a known trace.
+"""Exemplars: for each bucket of a histogram, for each counter, one of the last measurements whose trace
+is known.
 
 Owns the reservoir that the SDK asks for them. The SDK's own forget what they were asked for once;
 here a collection takes nothing away, because the metrics are collected more often than they are

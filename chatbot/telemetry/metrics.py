@@ -9,6 +9,7 @@ duration is in milliseconds here, on purpose.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -78,10 +79,11 @@ DECLARED: dict[str, Kind] = {
 
 
 class Instrument(NamedTuple):
-    """An instrument of the SDK: what it is, and its method that takes a value."""
+    """An instrument of the SDK: what it is, its method that takes a value, and its buckets."""
 
     kind: InstrumentKind
     take: Callable[[int | float, dict[str, AttributeValue], Context | None], None]
+    bounds: tuple[float, ...] = ()
 
 
 class _Sum:
@@ -118,6 +120,7 @@ class Meters:
         self._undeclared = 0
         self._sums: dict[tuple[str, tuple[tuple[str, AttributeValue], ...]], _Sum] = {}
         self._contexts = Contexts()
+        self._exemplified: set[tuple[str, int]] = set()
 
     def add(self, measurement: Measurement) -> str:
         """Record a measurement; return why it was refused, or an empty string."""
@@ -138,7 +141,7 @@ class Meters:
         elif instrument.kind == "counter":
             self._sum(measurement, instrument)
         else:
-            context = self._contexts.of(measurement.traceparent)
+            context = self._context(measurement, instrument.bounds)
             instrument.take(value, measurement.attributes, context)
         self.changed = True
         return ""
@@ -149,6 +152,7 @@ class Meters:
 
     def flush(self) -> None:
         """Tell the SDK what the counters have come to since the last time."""
+        self._exemplified.clear()
         sums, self._sums = self._sums, {}
         for each in sums.values():
             # The last one goes by itself: an exemplar has the value of one measurement.
@@ -158,6 +162,17 @@ class Meters:
                 each.add(each.last, each.attributes, context)
             else:
                 each.add(each.total, each.attributes, context)
+
+    def _context(self, measurement: Measurement, bounds: tuple[float, ...]) -> Context | None:
+        """Return the context for an exemplar: for one measurement in each bucket and batch, since a
+        bucket shows only one."""
+        place = (measurement.name, bisect_left(bounds, measurement.value))
+        if place in self._exemplified:
+            return None
+        context = self._contexts.of(measurement.traceparent)
+        if context is not None:
+            self._exemplified.add(place)
+        return context
 
     def _sum(self, measurement: Measurement, counter: Instrument) -> None:
         attributes = measurement.attributes
@@ -195,7 +210,7 @@ class Meters:
             take = self._meter.create_histogram(
                 *about, explicit_bucket_boundaries_advisory=bounds
             ).record
-        return Instrument(kind.instrument, take)
+        return Instrument(kind.instrument, take, kind.bounds)
 
 
 def _undeclared(measurement: Measurement) -> Kind:

@@ -195,10 +195,15 @@ def point_of(metric: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_an_exemplar_leads_to_the_trace_of_the_last_value_in_each_bucket(room: Room) -> None:
+def test_an_exemplar_leads_to_the_trace_of_a_value_of_the_last_batch_in_each_bucket(
+    room: Room,
+) -> None:
     name = "http.client.request.duration"
     for value, traceparent in zip((3.0, 80.0, 90.5), TRACES, strict=False):
         room.meters.add(Measurement(name, "histogram", value, {}, traceparent))
+        room.meters.flush()
+    room.meters.add(Measurement(name, "histogram", 99.0, {}, TRACES[6]))  # of the same batch
+    room.meters.add(Measurement(name, "histogram", 98.0, {}, TRACES[7]))
     room.meters.add(Measurement(name, "histogram", 700.0, {}, ""))
     room.meters.add(
         Measurement(name, "histogram", 5000.0, {}, f"{TRACES[4][:-2]}00")
@@ -206,7 +211,7 @@ def test_an_exemplar_leads_to_the_trace_of_the_last_value_in_each_bucket(room: R
     room.meters.add(Measurement(name, "histogram", 8000.0, {}, "00-no-trace-01"))
     assert exemplars_of(point_of(room.close()[name])) == [
         (f"{1:032x}", f"{1:016x}", 3.0),
-        (f"{3:032x}", f"{3:016x}", 90.5),
+        (f"{7:032x}", f"{7:016x}", 99.0),
     ]
 
 
