@@ -37,8 +37,8 @@ def run(directory: Path, rounds: int, sessions: int, turns: int) -> None:
     }
     for kind, runs in taken.items():
         by_role = [statistics.median(_us(each)[role] for each in runs) for role in ROLES]
-        off, no_traces = (all_us[kind] / all_us[base] for base in list(KINDS)[:2])
-        figures.row(kind, *by_role, all_us[kind], f"{off:.2f}", f"{no_traces:.2f}")
+        ratios = (_ratio(all_us[kind], all_us[base]) for base in list(KINDS)[:2])
+        figures.row(kind, *by_role, all_us[kind], *ratios)
     dropped = sum(each.dropped for runs in taken.values() for each in runs)
     print(f"records dropped: {dropped}")
 
@@ -54,6 +54,10 @@ def times(place: Path, variables: dict[str, str], sessions: int, turns: int) -> 
     command = [sys.executable, "-m", "benchmarks.telemetry.program"]
     subprocess.run(command, cwd=place, env=environment, check=True, stdin=subprocess.DEVNULL)
     return msgspec.json.decode(result.read_bytes(), type=Times)
+
+
+def _ratio(over: float, base: float) -> str:
+    return f"{over / base:.2f}" if base else "-"  # a few turns are below what the clock can tell
 
 
 def _us(taken: Times) -> dict[str, float]:

@@ -40,7 +40,7 @@ def test_the_first_two_blocks_start_a_chat_and_run_the_tests_from_nothing() -> N
         assert command.startswith("python3 -m venv .venv && ")
         assert command.count("\n") == 1
     assert chat.rstrip().endswith("run.py --backend sim")
-    assert tests.rstrip().endswith("-m pytest")
+    assert tests.rstrip().endswith("-m pytest -n 2 --dist loadfile")
 
 
 def test_they_are_on_the_first_screen() -> None:
@@ -60,11 +60,11 @@ def test_every_option_it_names_exists() -> None:
         for action in parser._actions
         for name in action.option_strings
     }
-    pip_options = {"--quiet", "--no-deps"}
+    other_options = {"--quiet", "--no-deps", "--dist"}
     # Of jq, and of the programs that the last section starts.
     others = {"--arg", "--set", "--config", "--enable-feature", "--homepath"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+(?!\.)\b", README))
-    assert named <= known | sim_options | pip_options | others
+    assert named <= known | sim_options | other_options | others
 
 
 def test_the_table_of_commands_has_every_command() -> None:
