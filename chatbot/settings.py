@@ -290,7 +290,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             proxies=_proxies(environ),
             ca_file=environ.get("SSL_CERT_FILE", ""),
         ),
-        tracing=tracing_of(environ),
+        tracing=tracing_of(environ, debug=arguments.debug),
         telemetry=TelemetrySettings(
             log_dir=_log_dir(arguments.log_dir, file),
             debug=arguments.debug,

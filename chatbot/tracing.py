@@ -190,7 +190,7 @@ class Span:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
+        if error is not None and not self._ended:
             # Not its text: nobody knows what that repeats.
             self.set("error.type", type(error).__name__)
             self.fail(type(error).__name__)
@@ -329,6 +329,8 @@ class Recorder:
         self, level: Level, event: str, /, traceparent: str = "", **fields: AttributeValue
     ) -> None:
         """Log one event. Never pass a key or the content of a message."""
+        if level == "debug" and not self.tracing.debug:
+            return
         self.add(LogRecord(time.time_ns(), level, event, traceparent, fields))
 
     def count(
@@ -384,10 +386,13 @@ class Recorder:
         parts = [records]  # the first one last
         while parts:
             part = parts.pop()
-            payload = _encoder.encode(part) if len(part) <= _REPORT_RECORDS else b""
-            if len(part) > 1 and (not payload or len(payload) > _REPORT_BYTES):
+            payload = _encoded(part)
+            if len(part) > 1 and (payload is None or len(payload) > _REPORT_BYTES):
                 half = len(part) // 2
                 parts += (part[half:], part[:half])
+                continue
+            if payload is None:  # what no other process could read is not worth the way
+                self._dropped += 1
                 continue
             report = Report(
                 self._role, self._slot, self._pid, payload, self._dropped, records=len(part)
@@ -402,3 +407,14 @@ class Recorder:
                 self._records = rest + self._records
                 return
             self._dropped = 0
+
+
+def _encoded(records: list[Record]) -> bytes | None:
+    """Return the payload of a report; None where they are too many for one, or one of them holds what
+    cannot be encoded (an integer beyond 64 bits, half a surrogate pair)."""
+    if len(records) > _REPORT_RECORDS:
+        return None
+    try:
+        return _encoder.encode(records)
+    except (OverflowError, TypeError, ValueError):
+        return None

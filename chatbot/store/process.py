@@ -245,6 +245,15 @@ class _Store:
             for span in spans:
                 span.end(committed_ns)
         self._recorder.observe("chatbot.store.commit.duration", took_ns / 1e6, None, exemplar)
+        if self._recorder.tracing.debug:
+            self._recorder.log(
+                "debug",
+                "committed",
+                traceparent=exemplar,
+                messages=len(done),
+                rows=self._turns.rows,
+                duration_ms=took_ns / 1e6,
+            )
 
     def _reply_to(self, query: Query) -> None:
         """Do what is asked, and reply; what cannot be done is said there."""

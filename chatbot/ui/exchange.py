@@ -4,6 +4,7 @@ A turn is over with its terminal message; that it gets saved is the dispatcher's
 a turn asks for it to be cancelled, and a second one leaves.
 """
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -109,7 +110,10 @@ class Exchange:
             "backend": chat.target.backend,
             "gen_ai.request.model": chat.target.model,
         }
-        with self._recorder.span("chat_turn", parent=None, attributes=about).announce() as span:
+        with (
+            self._flushing(),
+            self._recorder.span("chat_turn", parent=None, attributes=about).announce() as span,
+        ):
             self._recorder.flush()  # so that it is known before what comes of it
             with self._recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:
                 if text is None:
@@ -119,8 +123,24 @@ class Exchange:
                 self._outbox.send(ask)
             if text is None:
                 chat.undo()
-            terminal, streamed = self._see(chat, request_id)
-            span.set("status", type(terminal).__name__.lower())
+            try:
+                terminal, streamed = self._see(chat, request_id)
+            except Leave:  # nobody sees its end
+                span.set("status", "interrupted")
+                span.fail("left before its end")
+                span.end()
+                raise
+            status = type(terminal).__name__.lower()
+            span.set("status", status)
+            self._recorder.log(
+                "info",
+                "turn_ended",
+                traceparent=span.traceparent,
+                session_id=chat.session_id,
+                request_id=request_id,
+                backend=chat.target.backend,
+                status=status,
+            )
             match terminal:
                 case Failed(kind=kind):
                     span.set("error.type", kind)
@@ -136,6 +156,14 @@ class Exchange:
             chat.answered(request_id, ask.content, text_of(terminal), span.trace_id)
             self._view.end(terminal, streamed)
         return terminal
+
+    @contextlib.contextmanager
+    def _flushing(self) -> Iterator[None]:
+        """Report what is recorded in here when it is over: a person may read for an hour then."""
+        try:
+            yield
+        finally:
+            self._recorder.flush()
 
     def follow(self, chat: Conversation, loaded: Loaded) -> Terminal:
         """Go on with the turn that was under way when this process's predecessor was killed: show

@@ -14,6 +14,7 @@ from chatbot.messages import ChatMessage, Options, Target
 
 MAX_LINE_BYTES = 1024 * 1024
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+MOST_TOKENS = 2**63 - 1  # more than a message can carry, or a database hold
 
 _USAGE_VALUES = 64
 _USAGE_PATH_CHARS = 200
@@ -171,7 +172,7 @@ def flatten_usage(usage: object) -> dict[str, int]:
             continue
         if isinstance(value, dict):
             open_levels.append((f"{path}.", iter(value.items())))
-        elif type(value) is int and 0 <= value < 2**63:
+        elif type(value) is int and 0 <= value <= MOST_TOKENS:
             found[path] = value
     return found
 
@@ -186,6 +187,7 @@ def count_tokens(usage: Mapping[str, int]) -> tuple[int | None, int | None]:
     if read is not None:
         read += usage.get("cache_read_input_tokens", 0)
         read += usage.get("cache_creation_input_tokens", 0)
+        read = min(read, MOST_TOKENS)
     return read, usage.get("output_tokens", usage.get("completion_tokens"))
 
 

@@ -66,6 +66,7 @@ class LlmCall:
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
         self._call_traceparent = ""
+        self._limit: asyncio.Timeout | None = None
 
     async def run(self) -> Answered | Failed | Cancelled:
         """Make the call. A cancelled task returns `Cancelled`, after its socket is closed."""
@@ -74,7 +75,7 @@ class LlmCall:
         with span.announce():
             self._record_wait(span)
             try:
-                async with asyncio.timeout(self._settings.total_timeout_s):
+                async with asyncio.timeout(self._settings.total_timeout_s) as self._limit:
                     return await self._make(span)
             except CallError as error:
                 failure = error
@@ -127,6 +128,16 @@ class LlmCall:
                 parent=span.traceparent,
                 attributes={"delay_s": delay_s, "reason": failure.kind},
             )
+            self._recorder.log(
+                "warning",
+                "retrying",
+                traceparent=span.traceparent,
+                request_id=call.request_id,
+                backend=self._backend.name,
+                kind=failure.kind,
+                status=failure.status or 0,
+                delay_s=delay_s,
+            )
             with backoff.announce():
                 backend: dict[str, AttributeValue] = {"backend": self._backend.name}
                 self._recorder.count("chatbot.retries", 1, backend, backoff.exemplar)
@@ -148,16 +159,19 @@ class LlmCall:
             self._tell_sending(retries)
             async with self._client.open(server, request, attempt.traceparent) as response:
                 attempt.responded(response.status)
-                if response.status != 200:
-                    raise await self._refusal(response)
+                await self._expect_success(response)
                 self._is_answered = True
                 await self._read(response, attempt)
         except CallError as error:
             error.args = (self._redact(str(error)),)
             attempt.fail(str(error.status or error.kind), error.kind)  # what it said may be content
             raise
-        except asyncio.CancelledError:
-            attempt.fail("cancelled", "cancelled")
+        except asyncio.CancelledError:  # by the deadline, or by who asked
+            kind = "timeout" if self._limit is not None and self._limit.expired() else "cancelled"
+            attempt.fail(kind, kind)
+            raise
+        except BaseException as error:
+            attempt.fail(type(error).__name__, type(error).__name__)
             raise
         finally:
             attempt.end(self._answer)
@@ -171,15 +185,17 @@ class LlmCall:
         if not retries:
             self._outbox.send_now(Sending(self._call.request_id, self._call.attempt))
 
-    async def _refusal(self, response: Response) -> CallError:
-        """Return the error that a response with an error status is, however its body ends."""
+    async def _expect_success(self, response: Response) -> None:
+        """Raise the CallError that a response with an error status is, however its body ends."""
+        if response.status == 200:
+            return
         body = b""
         try:
             async with asyncio.timeout(ERROR_BODY_S):
                 body = await response.read(ERROR_BODY_BYTES)
         except FOREIGN:
             pass  # the status has said enough
-        return failures.from_response(response.status, response.headers, body)
+        raise failures.from_response(response.status, response.headers, body)
 
     async def _read(self, response: Response, attempt: Attempt) -> None:
         """Read the stream. Raises CallError, also when no content comes for too long."""

@@ -117,6 +117,16 @@ class Attempt:
         if answer.usage:
             self._count_tokens(answer, trace)
         span.end()
+        if self._recorder.tracing.debug:
+            self._recorder.log(
+                "debug",
+                "call_ended",
+                traceparent=span.traceparent,
+                backend=self._of[0],
+                status=self._status,
+                error_type=self._error_type,
+                duration_ms=duration_s * 1000,
+            )
 
     def _describe(self, call: Call, backend: Backend, retries: int) -> None:
         span = self._span

@@ -18,6 +18,7 @@ from chatbot.messages import (
     Leaving,
     Load,
     Loaded,
+    LogRecord,
     Message,
     Record,
     Report,
@@ -25,7 +26,7 @@ from chatbot.messages import (
     SpanStarted,
     UiInbox,
 )
-from chatbot.tracing import PRODUCER, Recorder, span_id_of
+from chatbot.tracing import PRODUCER, Recorder, span_id_of, trace_id_of
 from chatbot.ui import process
 from tests.actors.test_ui import SESSION, handlers, settings  # noqa: F401 - a fixture for all
 from tests.fakes import Peer
@@ -91,3 +92,35 @@ def test_a_cached_answer_is_linked_to_the_call_that_was_paid_for(
     turn = turn_of(said(monkeypatch, answer))
     assert turn.links == (CALL,)
     assert turn.attributes["cached"] is True
+
+
+def test_the_end_of_a_turn_is_reported_before_the_next_line_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Typed(io.StringIO):
+        """What is typed; notes what the person has read when the second line is asked for."""
+
+        def readline(self, size: int = -1) -> str:  # type: ignore[override] # no keyword
+            lines.append(len(reported))
+            return super().readline(size)
+
+    reported: list[str] = []
+    lines: list[int] = []
+    flush = Recorder.flush
+
+    def noting(self: Recorder) -> None:
+        reported.extend(r.name for r in self._records if isinstance(r, SpanRecord))
+        flush(self)
+
+    monkeypatch.setattr(Recorder, "flush", noting)
+    monkeypatch.setattr("tests.actors.test_ui_trace.io.StringIO", Typed)
+    said(monkeypatch, Answered("", 1, Completion("hi")))
+    assert "chat_turn" in reported[: lines[1]]
+
+
+def test_the_end_of_a_turn_is_in_the_log_with_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = said(monkeypatch, Answered("", 1, Completion("hi")))
+    (line,) = (r for r in heard if isinstance(r, LogRecord) and r.event == "turn_ended")
+    turn = turn_of(heard)
+    assert trace_id_of(line.traceparent) == turn.trace_id
+    assert (line.level, line.fields["status"]) == ("info", "answered")

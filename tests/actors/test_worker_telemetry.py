@@ -23,7 +23,7 @@ from chatbot.messages import (
     Target,
 )
 from chatbot.otel import Tracing
-from chatbot.tracing import CLIENT, CONSUMER, INTERNAL
+from chatbot.tracing import CLIENT, CONSUMER, INTERNAL, trace_id_of
 from tests.actors.test_worker import KEY, PARENT, TRACE, Room, settings_for
 from tests.fake_llm import END, FakeLlm, Visit, piece
 
@@ -469,3 +469,55 @@ def test_content_is_in_the_span_only_where_it_is_asked_for_and_only_when_it_has_
     room, _ = recorded(with_usage, **said)
     assert "secret" not in repr(room.records)
     assert "be kind" not in repr(room.records)
+
+
+def test_tokens_beyond_what_a_message_can_carry_keep_no_call_from_its_end() -> None:
+    most = 2**63 - 1
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        usage = {
+            "input_tokens": most,
+            "cache_read_input_tokens": most,
+            "cache_creation_input_tokens": most,
+            "output_tokens": 1,
+        }
+        start: dict[str, Any] = {
+            "type": "message_start",
+            "message": {"id": "m", "model": "x", "usage": usage},
+        }
+        text: dict[str, Any] = {
+            "type": "content_block_delta",
+            "delta": {"type": "text_delta", "text": "hi"},
+        }
+        events: list[dict[str, Any]] = [start, text, {"type": "message_stop"}]
+        lines = (f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events)
+        await visit.respond(200, "".join(lines).encode())
+
+    with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
+        end = room.ask("anthropic")
+    assert isinstance(end, Answered)
+    assert end.completion.input_tokens == most
+
+
+def test_a_deadline_is_no_cancellation() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.begin()
+        await visit.send(piece("half"))
+        await visit.closed()
+
+    with (
+        FakeLlm(script) as server,
+        Room(settings_for(server.base_url, total_timeout_s=0.3)) as room,
+    ):
+        room.ask()
+    (span,) = room.spans("openai_api_call")
+    assert (span.attributes["error.type"], span.error) == ("timeout", "timeout")
+
+
+def test_a_retry_is_in_the_log_with_its_trace() -> None:
+    room, _ = recorded(refused_once)
+    (line,) = (record for record in room.logged() if record.event == "retrying")
+    (process,) = room.spans("process llm.requests")
+    assert (line.level, trace_id_of(line.traceparent)) == ("warning", process.trace_id)
+    assert line.fields["status"] == 503

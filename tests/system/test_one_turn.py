@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chatbot.settings import SPAN_FILE
 from tests.system.program import Program
 
 
@@ -190,3 +191,21 @@ def test_top_tells_of_every_process_and_of_the_turn(tmp_path: Path) -> None:
     assert (work["answered"], work["failed"], work["dropped"]) == (1, 0, 0)
     first, last = work["first_token_ms"]
     assert 0 < first == last < work["duration_ms"][0]
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_what_was_said_is_in_a_trace_only_where_the_variable_asks_for_it(
+    tmp_path: Path, asked_for: bool
+) -> None:
+    wish = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"} if asked_for else {}
+    program = Program(tmp_path, "--backend", "sim", "--debug", "-s", "zebra one", **wish)
+    try:
+        program.say("zebra two")
+        program.next("answered")
+        assert program.finish() == 0
+    finally:
+        program.end()
+    written = {path.name: path.read_bytes() for path in (tmp_path / "logs").iterdir()}
+    told = {name for name, data in written.items() if b"zebra" in data}
+    assert told == ({SPAN_FILE} if asked_for else set())
+    assert written[SPAN_FILE].count(b"zebra") == (2 if asked_for else 0)

@@ -169,12 +169,12 @@ def test_what_went_wrong(run: Eventful) -> None:
 
 
 def test_the_log_lines_of_a_turn(run: Eventful) -> None:
-    trace = run.trace_ids["failed"]
+    trace = run.trace_ids["retried"]
     table = cook(run, "The log lines of one turn", trace)
     keys = ("timestamp", "level", "process", "event", "fields")
     expected = [[line[k] for k in keys] for line in log_lines(run) if line["trace_id"] == trace]
     assert [json.loads(row) for (row,) in table] == expected
-    assert expected
+    assert [line[3] for line in expected] == ["retrying", "turn_ended"]
 
 
 def test_they_read_rotated_files_and_pass_over_a_torn_line(run: Eventful, tmp_path: Path) -> None:

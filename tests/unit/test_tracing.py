@@ -206,3 +206,62 @@ def test_what_did_not_fit_is_kept_in_its_order(wire: Wire) -> None:
     recorder.log("info", "60")
     recorder.flush()
     assert [r.event for r in wire.records if isinstance(r, LogRecord)] == [*map(str, range(61))]
+
+
+def test_a_record_that_cannot_be_encoded_costs_itself_only(recorder: Recorder, wire: Wire) -> None:
+    for number in range(9):
+        recorder.count(f"c{number}", 2**70 if number == 4 else 1)
+    recorder.log("info", "half of a pair", text="\ud800")
+    recorder.flush()
+    recorder.count("later")
+    recorder.flush()
+    names = [record.name for record in wire.records if isinstance(record, Measurement)]
+    assert names == [f"c{number}" for number in range(9) if number != 4] + ["later"]
+    assert sum(report.dropped for report in wire.reports) == 2
+
+
+def test_debug_lines_are_made_only_when_the_log_is_verbose(wire: Wire) -> None:
+    for debug in (False, True):
+        recorder = Recorder("worker", 0, wire.offer, Tracing(debug=debug))
+        recorder.log("debug", f"debug {debug}")
+        recorder.flush()
+    assert [record.event for record in wire.records if isinstance(record, LogRecord)] == [
+        "debug True"
+    ]
+
+
+def test_what_leaves_a_span_that_has_ended_does_not_change_it(
+    recorder: Recorder, wire: Wire
+) -> None:
+    with recorder.span("x", parent=None) as span:
+        span.fail("of its own")
+        span.end()
+        span.__exit__(KeyError, KeyError("later"), None)
+    recorder.flush()
+    (record,) = wire.records
+    assert isinstance(record, SpanRecord)
+    assert (record.error, record.attributes) == ("of its own", {})
+
+
+def test_the_lower_half_of_the_id_decides_whether_a_trace_is_kept(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder("ui", 0, wire.offer, Tracing(sample_ratio=0.5))
+    kept = []
+    for trace_id in ("ff" * 8 + "7f" + "ff" * 7, "00" * 8 + "80" + "00" * 7):
+        monkeypatch.setattr("os.urandom", lambda n, all_=trace_id: bytes.fromhex(all_)[:n])
+        kept.append(recorder.span("x", parent=None).is_recorded)
+    assert kept == [True, False]
+
+
+def test_a_step_of_the_clock_does_not_change_how_long_a_span_took(
+    recorder: Recorder, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    span = recorder.span("x", parent=None)
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    span.event("then")
+    span.end()
+    recorder.flush()
+    (record,) = wire.records
+    assert isinstance(record, SpanRecord)
+    assert record.start_ns <= record.events[0].time_ns <= record.end_ns
