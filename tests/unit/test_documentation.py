@@ -62,7 +62,7 @@ def test_every_option_it_names_exists() -> None:
     }
     other_options = {"--quiet", "--no-deps", "--dist"}
     # Of jq, and of the programs that the last section starts.
-    others = {"--arg", "--set", "--config", "--enable-feature", "--homepath"}
+    others = {"--arg", "--set", "--config", "--enable-feature", "--homepath", "--storage"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+(?!\.)\b", README))
     assert named <= known | sim_options | other_options | others
 
