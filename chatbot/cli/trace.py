@@ -124,15 +124,24 @@ class _Program:
     def __init__(self, options: argparse.Namespace) -> None:
         from chatbot.settings import log_dir_of
         from chatbot.traces.archive import must_be_there
+        from chatbot.traces.damage import Damage
 
         self._options = options
         self._json = options.json
         self._directory = must_be_there(log_dir_of(options.log_dir, read_config(options.config)))
         self._style = _style(plain=options.plain)
         self._known: list[Turn] = []
+        self._damage = Damage()
 
     def do(self, action: str, words: list[str]) -> int:
-        """Do one of them."""
+        """Do one of them, and tell what could not be read for it."""
+        try:
+            return self._do(action, words)
+        finally:
+            if damage := str(self._damage):
+                _say(damage)
+
+    def _do(self, action: str, words: list[str]) -> int:
         if action == "list":
             return self._list(self._options.limit)
         if action == "show":
@@ -244,13 +253,13 @@ class _Program:
     def _turns(self) -> "list[Turn]":
         from chatbot.traces import archive
 
-        self._known = archive.turns(self._directory)
+        self._known = archive.turns(self._directory, self._damage)
         return self._known
 
     def _files(self) -> "Files":
         from chatbot.traces.files import Files
 
-        return Files(self._directory)
+        return Files(self._directory, self._damage)
 
     def _selection(self, wanted: list[str]) -> "Selection":
         from chatbot.traces import archive
@@ -267,7 +276,12 @@ class _Program:
 
 
 def _chosen(files: "Files", selection: "Selection") -> Iterator[bytes]:
-    return (chosen for line in files.lines() if (chosen := selection.of(line)))
+    for line in files.lines():
+        chosen = selection.of(line)
+        if chosen is None:
+            files.spoilt()
+        elif chosen:
+            yield chosen
 
 
 def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
