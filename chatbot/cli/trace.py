@@ -113,8 +113,12 @@ def _guarded(action: str, words: list[str], options: argparse.Namespace) -> int:
         return 0
     except UsageError as error:
         return refuse(str(error))
-    except (ChatbotError, OSError) as error:
+    except ChatbotError as error:
         refuse(str(error))
+        return 1
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        refuse(f"{about}{error.strerror or error}")
         return 1
 
 
@@ -212,42 +216,39 @@ class _Program:
         to = endpoint(url)
         with self._files() as files:
             selection = self._selection(wanted)
-            requests = send(_chosen(files, selection), to, headers_of(os.environ))
-            spans, rejected, why = self._follow(requests)
+            progress = _Progress()
+            requests = send(_chosen(files, selection), to, headers_of(os.environ), progress.waiting)
+            spans, rejected, why = self._follow(requests, progress)
         if not spans:
             return self._nothing()
         if self._json:
-            done = {"url": to, "traces": len(selection.traces), "spans": spans}
+            done = {"url": to.shown, "traces": len(selection.traces), "spans": spans}
             _write(sys.stdout, [_as_json("sent", **done, rejected=rejected, message=why)])
         else:
-            _say(f"{_counts(selection)} sent to {to}")
+            _say(f"{_counts(selection)} sent to {to.shown}")
         if rejected or why:
             reason = f": {why}" if why else ""
             _say(f"{rejected} of them were rejected{reason}" if rejected else f"it says{reason}")
         return 1 if rejected else 0
 
-    def _follow(self, requests: "Iterable[Sent]") -> tuple[int, int, str]:
+    def _follow(self, requests: "Iterable[Sent]", progress: "_Progress") -> tuple[int, int, str]:
         """Send, and show a person how far it is. Raises ChatbotError with what has arrived till then."""
         from chatbot.errors import ChatbotError
 
         spans = rejected = 0
         why = ""
-        shows = sys.stderr.isatty()
         try:
             for sent in requests:
                 spans += sent.spans
                 rejected += sent.rejected
                 why = sent.message or why
-                if shows:
-                    sys.stderr.write(f"\r{spans} spans sent")
-                    sys.stderr.flush()
+                progress.sent(spans)
         except ChatbotError as error:
             if spans:
                 raise ChatbotError(f"{error}; {spans} spans were sent before") from error
             raise
         finally:
-            if shows and spans:
-                sys.stderr.write("\r\x1b[K")
+            progress.end()
         return spans, rejected, why
 
     def _turns(self) -> "list[Turn]":
@@ -273,6 +274,40 @@ class _Program:
     def _nothing(self) -> int:
         _say(f"there are no traces in {self._directory}")
         return 1
+
+
+class _Progress:
+    """How far it is, on one line of a terminal that is written over; elsewhere only why it waits."""
+
+    def __init__(self) -> None:
+        self._shows = sys.stderr.isatty()
+        self._is_dirty = False
+        self._said = ""
+
+    def sent(self, spans: int) -> None:
+        """So many spans have arrived."""
+        self._said = ""
+        self._show(f"{spans} spans sent")
+
+    def waiting(self, why: str) -> None:
+        """The receiver is busy: said anew only after it has taken something, or for another reason."""
+        if self._shows:
+            self._show(f"waiting: {why}")
+        elif why != self._said:
+            _say(f"waiting: {why}")
+            sys.stderr.flush()
+        self._said = why
+
+    def end(self) -> None:
+        """Leave the line empty."""
+        if self._is_dirty:
+            sys.stderr.write("\r\x1b[K")
+
+    def _show(self, line: str) -> None:
+        if self._shows:
+            self._is_dirty = True
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
 
 
 def _chosen(files: "Files", selection: "Selection") -> Iterator[bytes]:

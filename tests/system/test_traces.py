@@ -157,6 +157,17 @@ def test_ctrl_c_while_it_is_sending_ends_it_without_a_traceback(recorded: Chatbo
     assert (result.code, result.err) == (130, "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no signals of that kind")
+def test_waiting_for_a_busy_receiver_is_told_and_ends_at_ctrl_c(recorded: Chatbot) -> None:
+    with collector(503, retry_after="50") as server:
+        process = recorded.start("trace", "send", server.url)
+        assert process.stderr
+        assert process.stderr.readline() == "chatbot: waiting: it answers 503\n"
+        process.send_signal(signal.SIGINT)
+        result = recorded.finish(process)
+    assert (result.code, result.out, len(server.paths)) == (130, "", 1)
+
+
 def test_a_turn_of_this_conversation_is_drawn_in_a_script(chatbot: Chatbot) -> None:
     lines = "one\ntwo\n/trace 1\n/trace\n/trace 3\n"
     result = chatbot(*SIM, "--json", stdin=lines)
