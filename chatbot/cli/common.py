@@ -71,6 +71,8 @@ def run(settings: "Settings") -> int:
 
 
 def refuse(line: str) -> int:
-    """Say why not, and return the exit code for that."""
-    sys.stderr.write(f"chatbot: {line}\n")
+    """Say why not, in one line, and return the exit code for that."""
+    from chatbot.sanitize import one_line
+
+    sys.stderr.write(f"chatbot: {one_line(line)}\n")
     return 2

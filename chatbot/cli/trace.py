@@ -113,8 +113,12 @@ def _guarded(action: str, words: list[str], options: argparse.Namespace) -> int:
         return 0
     except UsageError as error:
         return refuse(str(error))
-    except (ChatbotError, OSError) as error:
+    except ChatbotError as error:
         refuse(str(error))
+        return 1
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        refuse(f"{about}{error.strerror or error}")
         return 1
 
 
@@ -124,15 +128,24 @@ class _Program:
     def __init__(self, options: argparse.Namespace) -> None:
         from chatbot.settings import log_dir_of
         from chatbot.traces.archive import must_be_there
+        from chatbot.traces.damage import Damage
 
         self._options = options
         self._json = options.json
         self._directory = must_be_there(log_dir_of(options.log_dir, read_config(options.config)))
         self._style = _style(plain=options.plain)
         self._known: list[Turn] = []
+        self._damage = Damage()
 
     def do(self, action: str, words: list[str]) -> int:
-        """Do one of them."""
+        """Do one of them, and tell what could not be read for it."""
+        try:
+            return self._do(action, words)
+        finally:
+            if damage := str(self._damage):
+                _say(damage)
+
+    def _do(self, action: str, words: list[str]) -> int:
         if action == "list":
             return self._list(self._options.limit)
         if action == "show":
@@ -203,54 +216,51 @@ class _Program:
         to = endpoint(url)
         with self._files() as files:
             selection = self._selection(wanted)
-            requests = send(_chosen(files, selection), to, headers_of(os.environ))
-            spans, rejected, why = self._follow(requests)
+            progress = _Progress()
+            requests = send(_chosen(files, selection), to, headers_of(os.environ), progress.waiting)
+            spans, rejected, why = self._follow(requests, progress)
         if not spans:
             return self._nothing()
         if self._json:
-            done = {"url": to, "traces": len(selection.traces), "spans": spans}
+            done = {"url": to.shown, "traces": len(selection.traces), "spans": spans}
             _write(sys.stdout, [_as_json("sent", **done, rejected=rejected, message=why)])
         else:
-            _say(f"{_counts(selection)} sent to {to}")
+            _say(f"{_counts(selection)} sent to {to.shown}")
         if rejected or why:
             reason = f": {why}" if why else ""
             _say(f"{rejected} of them were rejected{reason}" if rejected else f"it says{reason}")
         return 1 if rejected else 0
 
-    def _follow(self, requests: "Iterable[Sent]") -> tuple[int, int, str]:
+    def _follow(self, requests: "Iterable[Sent]", progress: "_Progress") -> tuple[int, int, str]:
         """Send, and show a person how far it is. Raises ChatbotError with what has arrived till then."""
         from chatbot.errors import ChatbotError
 
         spans = rejected = 0
         why = ""
-        shows = sys.stderr.isatty()
         try:
             for sent in requests:
                 spans += sent.spans
                 rejected += sent.rejected
                 why = sent.message or why
-                if shows:
-                    sys.stderr.write(f"\r{spans} spans sent")
-                    sys.stderr.flush()
+                progress.sent(spans)
         except ChatbotError as error:
             if spans:
                 raise ChatbotError(f"{error}; {spans} spans were sent before") from error
             raise
         finally:
-            if shows and spans:
-                sys.stderr.write("\r\x1b[K")
+            progress.end()
         return spans, rejected, why
 
     def _turns(self) -> "list[Turn]":
         from chatbot.traces import archive
 
-        self._known = archive.turns(self._directory)
+        self._known = archive.turns(self._directory, self._damage)
         return self._known
 
     def _files(self) -> "Files":
         from chatbot.traces.files import Files
 
-        return Files(self._directory)
+        return Files(self._directory, self._damage)
 
     def _selection(self, wanted: list[str]) -> "Selection":
         from chatbot.traces import archive
@@ -266,8 +276,47 @@ class _Program:
         return 1
 
 
+class _Progress:
+    """How far it is, on one line of a terminal that is written over; elsewhere only why it waits."""
+
+    def __init__(self) -> None:
+        self._shows = sys.stderr.isatty()
+        self._is_dirty = False
+        self._said = ""
+
+    def sent(self, spans: int) -> None:
+        """So many spans have arrived."""
+        self._said = ""
+        self._show(f"{spans} spans sent")
+
+    def waiting(self, why: str) -> None:
+        """The receiver is busy: said anew only after it has taken something, or for another reason."""
+        if self._shows:
+            self._show(f"waiting: {why}")
+        elif why != self._said:
+            _say(f"waiting: {why}")
+            sys.stderr.flush()
+        self._said = why
+
+    def end(self) -> None:
+        """Leave the line empty."""
+        if self._is_dirty:
+            sys.stderr.write("\r\x1b[K")
+
+    def _show(self, line: str) -> None:
+        if self._shows:
+            self._is_dirty = True
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+
+
 def _chosen(files: "Files", selection: "Selection") -> Iterator[bytes]:
-    return (chosen for line in files.lines() if (chosen := selection.of(line)))
+    for line in files.lines():
+        chosen = selection.of(line)
+        if chosen is None:
+            files.spoilt()
+        elif chosen:
+            yield chosen
 
 
 def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:

@@ -3,8 +3,8 @@
     logs/extrachat_traces_process.log, its backups ──▶ files ──lines──▶ spans ──▶ archive ──▶ trace ──▶ waterfall
                                                          └────▶ lines ──▶ export, send      └▶ turn ──▶ listing
 
-Reading order: `files` (the lines of all the files, rotated and compressed ones too) · `spans` (a line becomes
-spans; pure) · `trace` (the spans of one trace as a tree, and its critical path; pure) · `turn` (what a trace
+Reading order: `files` (the lines of all the files, rotated and compressed ones too) · `damage` (what of them could
+not be read; pure) · `spans` (a line becomes spans; pure) · `trace` (the spans of one trace as a tree, and its critical path; pure) · `turn` (what a trace
 was about; pure) · `archive` (which traces there are, and one of them) · `lines` (cut down to some traces; pure) ·
 `style` (characters, colours, widths; pure) · `waterfall` and `listing` (how it looks; pure).
 

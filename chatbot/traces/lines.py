@@ -44,8 +44,9 @@ class Selection:
         self._wanted = trace_ids
         self._seen: set[bytes] = set()
 
-    def of(self, line: bytes) -> bytes:
-        """Return a line with what is wanted of this one; empty where that is nothing."""
+    def of(self, line: bytes) -> bytes | None:
+        """Return a line with what is wanted of this one; empty where that is nothing, None where it is
+        no line of spans."""
         try:
             whole = _line.decode(line)
             for source in whole.resource_spans:
@@ -53,7 +54,7 @@ class Selection:
                     scope.spans = [span for span in scope.spans if self._takes(span)]
                 source.scope_spans = [scope for scope in source.scope_spans if scope.spans]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return b""
+            return None
         whole.resource_spans = [source for source in whole.resource_spans if source.scope_spans]
         return _encode(whole) + b"\n" if whole.resource_spans else b""
 

@@ -17,6 +17,7 @@ from chatbot.traces.turn import Turn
 _PROCESS = 10
 _DURATION = 8
 _NAMES_AT_MOST = 44
+_TIMES = {"1": "second", "2": "third"}
 _MS_10 = 10_000_000
 _TICK_EVERY = 10  # columns at least, so that two labels never touch
 
@@ -164,8 +165,7 @@ def _said(node: Node, style: Style) -> Iterator[tuple[str, Callable[[str], str]]
         http = f"HTTP {style.safe(status)}: " if status and status not in about else ""
         yield f"{drawn.failed} {http}{about}", style.alarm
     if resent := span.text("http.request.resend_count"):
-        sent = "second" if resent == "1" else f"{int(resent) + 1}th" if resent.isdecimal() else "?"
-        yield f"{drawn.resent} sent a {sent} time (resend_count {style.safe(resent)})", style.dim
+        yield f"{drawn.resent} {_sent(resent)} (resend_count {style.safe(resent)})", style.dim
     for event in span.events:
         after = style.duration(max(event.time_ns - span.start_ns, 0))
         named = style.safe(event.name.replace("_", " "))
@@ -176,6 +176,14 @@ def _said(node: Node, style: Style) -> Iterator[tuple[str, Callable[[str], str]]
         yield f"{drawn.more} below span {style.safe(span.parent_id)}, which is missing", style.dim
     if _is_hit(span):
         yield f"{drawn.moment} in the cache ({style.safe(span.text('cache.level'))})", style.strong
+
+
+def _sent(resend_count: str) -> str:
+    if resend_count in _TIMES:
+        return f"sent a {_TIMES[resend_count]} time"
+    # Not int(): what a file holds may have more digits than that takes.
+    known = resend_count.isascii() and resend_count.isdecimal() and len(resend_count) < 10
+    return f"sent again, attempt {int(resend_count) + 1}" if known else "sent again"
 
 
 def _is_hit(span: Span) -> bool:

@@ -201,7 +201,9 @@ class Chat:
             from chatbot.ui.traces import Traces  # the first prompt is not to wait for it
 
             trace_id = turns[number - 1].trace_id  # 0: the last
-            traces = Traces(self._settings.log_dir, self._tracing, self._exchange, self._view)
+            traces = Traces(
+                self._settings.log_dir, self._tracing, self._exchange, self._notices, self._view
+            )
             self._guarded(lambda: traces.show(trace_id))
 
     def _delete(self, session_id: str) -> None:

@@ -20,10 +20,10 @@ HELP = """\
 /history                     all that was said in this session
 /undo                        take the last turn back
 /regenerate                  ask the last question again
-/export [FILE]               write this session to a file: FILE.md, or FILE.json
+/export [FILE]               write this session to FILE.md, or FILE.json
 /top                         the processes, and how the requests go
-/trace [TURN]                where the time of a turn went: 1 is the first, default the last
-/switch BACKEND              ask another backend: ollama, anthropic, grok, openai, sim
+/trace [TURN]                where the time went in turn 1, 2 ... or the last
+/switch BACKEND              go on with ollama, anthropic, grok, openai or sim
 /model [NAME]                show the model, or take another
 /models                      list the models of this backend
 /list-ollama-models          list the models Ollama has

@@ -33,10 +33,11 @@ def _row(process: ProcessStatus) -> tuple[str, ...]:
 
 
 def _work(work: WorkStatus) -> Iterator[str]:
-    yield (
+    yield (  # a person's terminal may have no more than 80 columns
         f"requests: {work.answered} answered, {work.cached} from the cache, {work.failed} failed,"
-        f" {work.stopped} stopped; {work.in_flight} under way, {work.waiting} waiting for a worker"
+        f" {work.stopped} stopped"
     )
+    yield f"at work: {work.in_flight} under way, {work.waiting} waiting for a worker"
     for name, latency in (("first token", work.first_token_ms), ("answer", work.duration_ms)):
         if latency is not None:
             yield f"{name}: {latency[0]:.0f} ms median, {latency[1]:.0f} ms 95th percentile"

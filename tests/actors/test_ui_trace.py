@@ -3,6 +3,7 @@
 import io
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from chatbot.messages import (
     Answered,
     Ask,
     Completion,
+    Flush,
+    Flushed,
     FromAny,
     FromUi,
     Leaving,
@@ -20,12 +23,17 @@ from chatbot.messages import (
     Loaded,
     LogRecord,
     Message,
+    ProcessStatus,
+    ReadStatus,
     Record,
     Report,
     SpanRecord,
     SpanStarted,
+    StatusRead,
     UiInbox,
 )
+from chatbot.otel import Tracing
+from chatbot.settings import SPAN_FILE
 from chatbot.tracing import PRODUCER, Recorder, span_id_of, trace_id_of
 from chatbot.ui import process
 from tests.actors.test_ui import SESSION, handlers, settings  # noqa: F401 - a fixture for all
@@ -58,6 +66,78 @@ def said(monkeypatch: pytest.MonkeyPatch, answer: Answered) -> list[Message | Re
     assert process.main(settings(), peer.inbox, peer.outbox, recorder) == ExitCode.OK
     supervisor.join(20)
     return heard
+
+
+ALL_RUN = (
+    ProcessStatus("ui", 0, 1, "ready", 1.0),
+    ProcessStatus("telemetry", 0, 0, "waiting", 0.0),
+)
+
+
+def asked_for_its_trace(
+    monkeypatch: pytest.MonkeyPatch,
+    log_dir: Path,
+    tracing: Tracing = Tracing(),  # noqa: B008 - frozen
+    processes: tuple[ProcessStatus, ...] = ALL_RUN,
+    held: bytes = b"",
+) -> int:
+    """Let one question be answered and its trace be shown; return how often it was looked for. `held` is
+    what the files are to have by then."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n/trace\n/quit\n"))
+    peer = Peer(UiInbox, FromUi | FromAny)
+    flushes: list[Flush] = []
+
+    def supervise() -> None:
+        while not isinstance(message := peer.next(within_s=20), Leaving):
+            match message:
+                case Load():
+                    peer.send(Loaded(message.request_id, SESSION))
+                case Ask():
+                    (log_dir / SPAN_FILE).write_bytes(held)
+                    peer.send(Answered(message.request_id, 1, Completion("hi")))
+                case Flush():
+                    flushes.append(message)
+                    peer.send(Flushed(message.request_id))
+                case ReadStatus():
+                    peer.send(StatusRead(message.request_id, processes))
+
+    supervisor = threading.Thread(target=supervise, daemon=True)
+    supervisor.start()
+    own = msgspec.structs.replace(settings(), log_dir=str(log_dir))
+    recorder = Recorder("ui", 0, peer.outbox.offer, tracing=tracing)
+    assert process.main(own, peer.inbox, peer.outbox, recorder) == ExitCode.OK
+    supervisor.join(20)
+    return len(flushes)
+
+
+def test_without_a_telemetry_process_a_trace_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked_for_its_trace(monkeypatch, tmp_path, processes=ALL_RUN[:1]) == 1
+    said = "there is no trace of this turn: the telemetry process is gone, and what happens is not traced"
+    assert f"{said}\n" in capsys.readouterr().err
+    assert asked_for_its_trace(monkeypatch, tmp_path) > 1
+
+
+@pytest.mark.parametrize(("ratio", "kept"), [(0.0, "none"), (1e-18, "only a part of them")])
+def test_a_turn_that_was_not_sampled_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    ratio: float,
+    kept: str,
+) -> None:
+    assert asked_for_its_trace(monkeypatch, tmp_path, Tracing(sample_ratio=ratio)) == 1
+    said = f"there is no trace of this turn: OTEL_TRACES_SAMPLER keeps {kept}"
+    assert f"{said}\n" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_read_are_told_beside_a_trace(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked_for_its_trace(monkeypatch, tmp_path, processes=(), held=b"\x8b\x00\n\xff\xfe")
+    told = f"2 places in the trace files could not be read ({SPAN_FILE})"
+    assert f"{told}\n" in capsys.readouterr().err
 
 
 def turn_of(heard: list[Message | Record]) -> SpanRecord:

@@ -1,5 +1,6 @@
 """Past traces, read back with the real program: by the command line, and by /trace in the chat."""
 
+import gzip
 import json
 import signal
 import subprocess
@@ -50,6 +51,22 @@ def test_traces_are_listed_and_shown_past_a_torn_line(recorded: Chatbot) -> None
     (whole,) = events(recorded("trace", "show", answered["trace_id"], "--json").out)
     assert len(whole["tree"]) == whole["spans"] == answered["spans"]
     assert sum(share["part"] for share in whole["critical_path"]) > 0.9
+
+
+def test_what_cannot_be_read_is_told_by_every_action(recorded: Chatbot) -> None:
+    logs = recorded.directory / "logs"
+    packed = gzip.compress(RECORDED.read_bytes())
+    (logs / f"{SPAN_FILE}.1.gz").write_bytes(packed[: len(packed) // 2])
+    (logs / f"{SPAN_FILE}.3.gz").write_bytes(b"no gzip at all")
+    with (logs / SPAN_FILE).open("ab") as file:
+        file.write(b"\n\x00\xff\xfe\n")  # behind a torn line, as after a restart
+    files = f"{SPAN_FILE}.3.gz, {SPAN_FILE}.1.gz, {SPAN_FILE}"
+    told = f"chatbot: 4 places in the trace files could not be read ({files})"
+    with collector() as server:
+        for action in (("list",), ("show",), ("export",), ("send", server.url)):
+            result = recorded("trace", *action)
+            assert result.code == 0
+            assert result.err.splitlines()[-1] == told
 
 
 def test_what_is_not_there_is_told_and_has_its_own_code(chatbot: Chatbot) -> None:
@@ -140,6 +157,17 @@ def test_ctrl_c_while_it_is_sending_ends_it_without_a_traceback(recorded: Chatbo
     assert (result.code, result.err) == (130, "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no signals of that kind")
+def test_waiting_for_a_busy_receiver_is_told_and_ends_at_ctrl_c(recorded: Chatbot) -> None:
+    with collector(503, retry_after="50") as server:
+        process = recorded.start("trace", "send", server.url)
+        assert process.stderr
+        assert process.stderr.readline() == "chatbot: waiting: it answers 503\n"
+        process.send_signal(signal.SIGINT)
+        result = recorded.finish(process)
+    assert (result.code, result.out, len(server.paths)) == (130, "", 1)
+
+
 def test_a_turn_of_this_conversation_is_drawn_in_a_script(chatbot: Chatbot) -> None:
     lines = "one\ntwo\n/trace 1\n/trace\n/trace 3\n"
     result = chatbot(*SIM, "--json", stdin=lines)
@@ -177,7 +205,7 @@ def test_a_turn_of_a_session_that_goes_on_is_drawn_with_its_retry(chatbot: Chatb
     ("variable", "value", "said"),
     [
         ("OTEL_SDK_DISABLED", "true", "OTEL_SDK_DISABLED is set"),
-        ("OTEL_TRACES_SAMPLER", "always_off", "only a part of them is kept"),
+        ("OTEL_TRACES_SAMPLER", "always_off", "OTEL_TRACES_SAMPLER keeps none"),
     ],
 )
 def test_a_turn_that_was_not_traced_is_told_in_one_line(

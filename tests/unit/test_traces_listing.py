@@ -80,14 +80,38 @@ def test_ids_are_short_where_that_is_enough() -> None:
     assert short_ids(known) == {alike[0]: alike[0], alike[1]: alike[1], other: "87654321"}
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (40, "trace time duration status"),
+        (50, "trace time duration status"),
+        (60, "trace time asked duration status"),
+        (65, "trace time asked duration status"),
+        (70, "trace time asked duration 1st token status"),
+        (80, "trace time asked duration 1st token status spans"),
+    ],
+)
+@pytest.mark.parametrize("error", ["", "server_error"])
+def test_no_row_is_wider_than_the_terminal(width: int, columns: str, error: str) -> None:
+    turns = [
+        listed("1" * 32, backend="a" * 50, status="interrupted", error=error),
+        listed("2" * 32, status="failed", error=error, first_token_ns=MS),
+    ]
+    lines = list(rows(turns, Style(width)))
+    assert max(map(columns_of, lines)) <= width
+    assert {"interrupted" in lines[1], "1.0 ms" in lines[1]} == {True}
+    if not error:
+        assert " ".join(lines[0].split()) == columns
+
+
+@pytest.mark.parametrize("width", [90, 120])
 def test_every_row_is_one_safe_line_in_its_columns(width: int) -> None:
     names = {"backend": "a" * 50, "model": "b\x1b[2J\n" * 9, "error": ""}
     turns = [listed("1" * 32, **names), listed("2" * 32), listed("3" * 32, error="\x9b31m\nboo")]
     lines = list(rows(turns, Style(width, characters=ASCII)))
     assert len(lines) == 4
     assert all(line.isascii() and line.isprintable() for line in lines)
-    assert max(map(columns_of, lines[:2])) <= width  # what went wrong may need more
+    assert max(map(columns_of, lines)) <= width
     assert lines[3].endswith("boo")
     spans_at = {line.index(word) for line, word in ((lines[0], "spans"), (lines[2], "    3"))}
     assert len(spans_at) == 1

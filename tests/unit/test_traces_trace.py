@@ -92,6 +92,24 @@ def test_a_message_on_its_way_is_dotted_and_its_receiver_solid() -> None:
     assert sent.index(UNICODE.tick) < processed.index(UNICODE.critical)
 
 
+@pytest.mark.parametrize(
+    ("resend_count", "said"),
+    [
+        (1, "sent a second time (resend_count 1)"),
+        (2, "sent a third time (resend_count 2)"),
+        (3, "sent again, attempt 4 (resend_count 3)"),
+        (11, "sent again, attempt 12 (resend_count 11)"),
+        ("9" * 30, f"sent again (resend_count {'9' * 30})"),
+        ("²", "sent again (resend_count ²)"),
+    ],
+)
+def test_what_is_sent_again_says_how_often(resend_count: int | str, said: str) -> None:
+    call = span("call", "", 0, 100, CLIENT)
+    call.attributes["http.request.resend_count"] = resend_count
+    lines = list(waterfall(Trace([call]), turn_of([call]), Style()))
+    assert [line.strip() for line in lines if "sent" in line] == [f"{UNICODE.resent} {said}"]
+
+
 ids = st.sampled_from([f"{n:016x}" for n in range(8)])
 texts = st.text(max_size=60)
 times = st.one_of(st.integers(0, 2**63 - 1), st.integers(10**18, 10**18 + 10**9))

@@ -78,6 +78,10 @@ def test_the_help_names_every_command() -> None:
     assert named == {line.split()[0] for line in COMMANDS}
 
 
+def test_the_help_fits_into_80_columns() -> None:
+    assert max(map(len, HELP.splitlines())) < 80
+
+
 @pytest.mark.parametrize("name", BACKEND_NAMES)
 def test_switch_takes_every_backend(name: str) -> None:
     assert parse(f"/switch {name.upper()}") == Switch(name)  # type: ignore[arg-type] # it is one
