@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from chatbot.settings import METRIC_FILE
@@ -65,6 +66,34 @@ def test_what_a_telemetry_that_stood_still_was_sent_is_not_lost_with_it(tmp_path
     assert len(set(turns)) == len(turns)
     counted = sum(totals(tmp_path / "logs" / METRIC_FILE, "chatbot.requests").values())
     assert 5 <= counted <= 6
+
+
+@_kills
+@pytest.mark.skipif(
+    not hasattr(signal, "SIGSTOP"), reason="a process cannot be made to stand still"
+)
+def test_a_telemetry_that_dies_while_the_program_ends_is_started_again(tmp_path: Path) -> None:
+    program = Program(tmp_path, "--backend", "sim", "--workers", "1", "--no-cache")
+    try:
+        telemetry = program.pid("telemetry")
+        store = psutil.Process(program.pid("store"))
+        program.say("First.")
+        program.next("answered")
+        os.kill(telemetry, signal.SIGSTOP)
+        program.say("Last.")
+        program.next("answered")
+        program.close_input()
+        assert program.gone([store])  # now telemetry is the last
+        os.kill(telemetry, signal.SIGKILL)
+        assert program.process.wait(30) == 0
+        assert program.gone(program.descendants())
+    finally:
+        program.end()
+    turns = [span for span in spans(tmp_path / "logs") if span["name"] == "chat_turn"]
+    assert len(turns) == len({span["spanId"] for span in turns}) >= 1
+    assert not list((tmp_path / "logs").glob("*.last*"))
+    ended = [line["fields"]["role"] for line in program.log_lines("ended")]
+    assert {"store", "telemetry"} <= set(ended)
 
 
 def test_without_telemetry_nobody_waits_for_it_and_top_says_so(
