@@ -20,7 +20,6 @@ from chatbot.errors import ExitCode, MessageTooLarge
 from chatbot.messages import (
     Answered,
     Ask,
-    AttributeValue,
     Beat,
     Call,
     Cancelled,
@@ -46,6 +45,7 @@ from chatbot.messages import (
     Saving,
     StatusRead,
     Stop,
+    Taken,
     TelemetryStatus,
     refused,
 )
@@ -64,6 +64,7 @@ from chatbot.supervisor.status import Roll
 _TICK_S = 1.0
 _ASLEEP_S = 3.0
 _SETTLE_S = 10.0
+_REPORT_S = 5.0
 _RUNG_S = 1.0
 _HURRIED_S = 0.3
 _LAST_TRY_S = 3.0
@@ -93,8 +94,8 @@ class Supervisor:
         )
         self._roll = Roll(self._family)
         self._telemetry = TelemetryStatus()
-        self._dropped = 0  # telemetry that was lost on its way
-        self._dropped_by: dict[int, int] = {}  # and in it, by each one that there was
+        self._dropped_by: dict[int, int] = {}  # records, by each telemetry that there was
+        self._not_recording = ""
         self._depths = Depths(self._family.children, self._dispatcher, self._recorder)
         self._exit_code: int | None = None
         self._stopping = False
@@ -179,21 +180,20 @@ class Supervisor:
         now = time.monotonic()
         match message:
             case Report():
-                if not self._router.report(message):
-                    lost: dict[str, AttributeValue] = {
-                        "reason": "queue_full",
-                        "chatbot.process.role": child.role,
-                    }
-                    self._recorder.count("chatbot.telemetry.dropped", message.records, lost)
-                    self._dropped += message.records
+                self._router.take(message)
             case Beat():
                 pass
             case Ready():
                 self._on_ready(child, message)
             case Entered(session_id):
                 self._session_id = session_id
-            case Notice() | Flushed() if child.role == "telemetry":
+            case Flushed(request_id):
+                self._router.flushed(request_id)
                 self._tell_ui(message)
+            case Notice() if child.role == "telemetry":
+                self._tell_ui(message)
+            case Taken(reports):
+                self._router.taken(reports)
             case TelemetryStatus():
                 self._telemetry = message
                 self._dropped_by[child.process.pid or 0] = message.dropped
@@ -331,7 +331,7 @@ class Supervisor:
                 self._router.ui_ended()
             case "telemetry" | "supervisor":
                 pass
-        if child.stopping or (self._stopping and child.role != "store"):
+        if child.stopping or (self._stopping and child.role not in plan.TO_THE_END):
             return
         if child.role == "ui" and child.told_to_stop:  # before it could say so itself
             self._exit_code = ExitCode.INTERRUPTED
@@ -380,7 +380,9 @@ class Supervisor:
             case "sim-server":
                 self._obey(self._dispatcher.sim_gone(f"the simulated server: {reason}"))
             case "telemetry":
-                self._router.telemetry_gone()
+                self._not_recording = reason
+                for request_id in self._router.telemetry_gone():
+                    self._tell_ui(Flushed(request_id))
                 self._tell_ui(Notice(f"no logs and traces from here on: {reason}"))
             case "supervisor":
                 pass
@@ -403,8 +405,9 @@ class Supervisor:
     def _status(self, request_id: str, now: float) -> StatusRead:
         work = msgspec.structs.replace(
             self._dispatcher.status,
-            dropped=self._dropped + sum(self._dropped_by.values()),
+            dropped=self._router.dropped + sum(self._dropped_by.values()),
             collector=self._telemetry.collector,
+            not_recording=self._not_recording,
         )
         return StatusRead(request_id, self._roll.call(self._dispatcher.holds, now), work)
 
@@ -418,10 +421,13 @@ class Supervisor:
         if self._settings.ui.mode != "manage":
             self._start_once(plan.telemetry(self._settings))  # what was reported is to be written
         self._stopping = True
-        self._family.due = [entry for entry in self._family.due if entry[1].child.role == "store"]
+        self._family.due_only(*plan.TO_THE_END)
+        self._family.hasten("telemetry", time.monotonic())
         for role in plan.STOP_ORDER:
             if role == "store":
                 self._settle()
+            if role == "telemetry":
+                self._see_all_reported()
             members = self._family.of(role)
             for child in members:
                 child.stopping = True
@@ -433,14 +439,26 @@ class Supervisor:
         """End what is still open, and see everything saved, even by a store that dies just now."""
         self._obey(self._dispatcher.end_all(_ENDED))
         if self._outage.reason:
-            self._family.due.clear()
+            self._family.due_only("telemetry")
             self._try_a_last_time()
         self._turn_until(self._is_settled, time.monotonic() + _SETTLE_S)
-        self._family.due.clear()
+        self._family.due_only("telemetry")
         if unsaved := self._dispatcher.unsaved:
             were = "message was" if unsaved == 1 else "messages were"
             why = self._outage.reason or f"the store did not save it within {_SETTLE_S:g} s"
             self._say(f"{unsaved} {were} not saved: {why}")
+
+    def _see_all_reported(self) -> None:
+        """See telemetry take in hand all that was reported, even one that is started again for it."""
+        self._family.hasten("telemetry", time.monotonic())
+        self._router.forward()
+
+        def done() -> bool:
+            has_telemetry = self._family.of("telemetry") or self._family.is_due("telemetry")
+            return self._router.is_reported or not has_telemetry
+
+        self._turn_until(done, time.monotonic() + _REPORT_S)
+        self._family.due.clear()
 
     def _try_a_last_time(self) -> None:
         """See whether what could not be saved until now can be saved by now."""

@@ -35,6 +35,7 @@ from chatbot.messages import (
     SpanRecord,
     SpanStarted,
     Stop,
+    Taken,
     TelemetryInbox,
     TelemetryStatus,
 )
@@ -58,6 +59,7 @@ INBOX = TelemetryInbox
 SETTINGS = TelemetrySettings
 
 _TELL_EVERY_S = 1.0
+_IN_HAND = 64  # messages at once
 _LOOK_EVERY_S = 0.5  # whether something has waited long enough to be written
 # A span becomes some hundred small objects on its way into its file, and none of them is in a cycle.
 # With the usual thresholds the collector takes as much time to look at them as making them takes.
@@ -89,13 +91,29 @@ def main(
     inbox.on_arrival = on_arrival
     outbox.send(Ready(os.getpid()))
     for batch in batches(inbox, outbox, recorder, _LOOK_EVERY_S):
-        stopping = telemetry.take(batch)
+        stopping = _take_in_hand(telemetry, outbox, batch)
         if stopping:
             while rest := inbox.take(0):  # what had arrived behind the Stop
-                telemetry.take(rest)
+                _take_in_hand(telemetry, outbox, rest)
             break
     telemetry.close(all_over=all_over)
     return ExitCode.OK
+
+
+def _take_in_hand(telemetry: "Telemetry", outbox: Outbox, batch: list[TelemetryInbox]) -> bool:
+    """Work through a batch, a few messages at once; return whether it held a Stop.
+
+    They are this process's own from the moment it says so: should it die of them, the next one is not
+    given them again, and what it has not yet taken is not lost.
+    """
+    stopping = False
+    for first in range(0, max(len(batch), 1), _IN_HAND):
+        part = batch[first : first + _IN_HAND]
+        reports = sum(isinstance(message, Report | ProcessEnded) for message in part)
+        if reports:
+            outbox.send_now(Taken(reports))
+        stopping = telemetry.take(part) or stopping
+    return stopping
 
 
 class Telemetry:

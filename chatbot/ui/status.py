@@ -43,7 +43,12 @@ def _work(work: WorkStatus) -> Iterator[str]:
             yield f"{name}: {latency[0]:.0f} ms median, {latency[1]:.0f} ms 95th percentile"
     if work.unsaved:
         yield f"saving: {counted(work.unsaved, 'message')} still to be saved"
-    to = f"exported to {one_line(work.collector)}" if work.collector else "no collector"
+    if work.not_recording:
+        why = one_line(work.not_recording)
+        gone = f"nothing is recorded, {counted(work.dropped, 'record')} dropped"
+        yield f"telemetry: not running ({why}); {gone}"
+        return
+    to = f"exported to {one_line(work.collector)}" if work.collector else "not exported just now"
     yield f"telemetry: {counted(work.dropped, 'record')} dropped; {to}"
 
 

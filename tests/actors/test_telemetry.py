@@ -43,6 +43,7 @@ from chatbot.messages import (
     SpanRecord,
     SpanStarted,
     Stop,
+    Taken,
     TelemetryStatus,
 )
 from chatbot.settings import LOG_FILE, METRIC_FILE, SPAN_FILE, TRACE_LOG_FILE, TelemetrySettings
@@ -636,6 +637,18 @@ def test_the_sums_survive_kill_9(tmp_path: Path) -> None:
     supervisor.close()
     assert true_total(logs / METRIC_FILE, "chatbot.retries") == 16
     assert not list(logs.glob("*.last*"))
+
+
+def test_it_tells_what_it_takes_in_hand_a_few_reports_at_once(start: Start) -> None:
+    room = start()
+    for number in range(150):
+        room.supervisor.report(log(f"line {number}"))
+    room.supervisor.outbox.send(ProcessEnded("worker", 1, 4711, 0, "exit code 0"))
+    room.supervisor.outbox.send(Flush("f"))
+    room.stop()
+    taken = [message.reports for message in room.supervisor.heard(Taken)]
+    assert sum(taken) == 151  # a Flush and a Stop are not given to a successor
+    assert max(taken) <= 64
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")

@@ -226,7 +226,7 @@ def test_the_first_reports_wait_for_telemetry_and_come_in_order(
 
 def test_reports_that_wait_for_telemetry_are_bounded(router: Router) -> None:
     taken = sum(router.report(report()) for _ in range(5000))
-    assert taken == 1024
+    assert taken == 4096
 
 
 def test_reports_are_passed_on_together_after_a_moment(router: Router, children: Children) -> None:
@@ -268,7 +268,6 @@ def test_what_the_supervisor_records_itself_is_passed_on_too(
 def test_a_flush_and_the_end_of_a_process_come_behind_all_that_was_reported(
     router: Router, children: Children
 ) -> None:
-    assert not router.flush(Flush("f"))
     router.ended(children["store", 0], "killed before telemetry was there")
     assert router.forward_at(10.0) is None
     children["telemetry", 0] = FakeChild()
@@ -281,6 +280,129 @@ def test_a_flush_and_the_end_of_a_process_come_behind_all_that_was_reported(
     assert [type(each) for each in sent] == ended
 
 
-def test_without_telemetry_reports_are_taken_and_forgotten(router: Router) -> None:
-    router.telemetry_gone()
-    assert all(router.report(report()) for _ in range(5000))
+def start_telemetry(children: Children) -> Any:
+    """Start a telemetry, in the place of one that has died."""
+    children["telemetry", 0] = FakeChild("telemetry")
+    return children["telemetry", 0]
+
+
+def counted_as_dropped(sent: list[Any]) -> list[tuple[Any, Any]]:
+    """Return the roles and numbers of the records that telemetry is told to count as dropped."""
+    reports = [each for each in sent if isinstance(each, Report) and each.role == "supervisor"]
+    return [
+        (record.attributes["chatbot.process.role"], record.value)
+        for record in recorded(reports)
+        if isinstance(record, Measurement) and record.name == "chatbot.telemetry.dropped"
+    ]
+
+
+def test_what_telemetry_has_not_read_counts_as_waiting_until_it_has_taken_it(
+    router: Router, children: Children
+) -> None:
+    telemetry = start_telemetry(children)
+    for _ in range(4096):
+        router.take(report())
+    router.forward()
+    assert len(telemetry.outbox.sent) == 4096
+    assert not router.report(report())
+    router.taken(2)
+    assert [router.report(report()) for _ in range(3)] == [True, True, False]
+
+
+def test_reports_are_bounded_by_their_bytes_too(router: Router, children: Children) -> None:
+    children["telemetry", 0] = FakeChild("telemetry")
+    large = Report("worker", 0, 1, b"x" * 2**20, records=5)
+    assert sum(router.report(large) for _ in range(40)) == 16
+    router.forward()
+    assert not router.report(large)
+    router.taken(1)
+    assert router.report(large)
+    assert not router.report(large)
+
+
+def test_what_a_telemetry_that_died_had_not_read_is_given_to_the_next_one(
+    router: Router, children: Children
+) -> None:
+    first, second, third, fourth = (Report("ui", 0, pid, b"\x90") for pid in range(4))
+    telemetry = start_telemetry(children)
+    for each in (first, second, third):
+        router.take(each)
+    router.forward()
+    router.taken(1)
+    router.take(fourth)
+    assert not router.is_reported
+    del children["telemetry", 0]
+    router.ended(telemetry, "killed by signal 9")
+    after = start_telemetry(children)
+    router.forward()
+    *reports, ended = after.outbox.sent
+    assert reports == [second, third, fourth]
+    assert isinstance(ended, ProcessEnded)
+    assert not router.is_reported
+    router.taken(4)
+    assert router.is_reported
+
+
+def test_what_finds_no_room_is_counted_by_role_once_there_is_room_again(
+    router: Router, children: Children
+) -> None:
+    telemetry = start_telemetry(children)
+    for _ in range(4096):
+        router.take(report())
+    for dropped in (0, 30):
+        router.take(Report("worker", 0, 1, b"\x90", dropped=dropped, records=10))
+    router.take(Report("store", 0, 1, b"\x90", records=1))
+    router.forward()
+    assert router.dropped == 51
+    assert counted_as_dropped(telemetry.outbox.sent) == []
+    assert router.forward_at(10.0) is None
+    router.taken(4096)
+    assert not router.is_reported
+    due = router.forward_at(10.0)
+    assert due is not None
+    router.forward_due(due)
+    router.forward()
+    assert counted_as_dropped(telemetry.outbox.sent) == [("worker", 50), ("store", 1)]
+    assert router.dropped == 51
+
+
+def test_a_flush_waits_for_the_telemetry_that_is_being_started(
+    router: Router, children: Children
+) -> None:
+    assert router.flush(Flush("early"))
+    telemetry = start_telemetry(children)
+    assert router.forward_at(10.0) is not None
+    router.forward()
+    assert telemetry.outbox.sent == [Flush("early")]
+    router.flushed("early")
+    assert router.flush(Flush("unanswered"))
+    del children["telemetry", 0]
+    router.ended(telemetry, "killed by signal 9")
+    after = start_telemetry(children)
+    router.forward()
+    assert [type(each) for each in after.outbox.sent] == [ProcessEnded, Flush]
+    assert after.outbox.sent[-1] == Flush("unanswered")
+
+
+def test_without_telemetry_reports_are_forgotten_and_counted(
+    router: Router, children: Children
+) -> None:
+    telemetry = start_telemetry(children)
+    full = Report("worker", 0, 1, b"\x90", records=10)
+    router.take(full)
+    router.forward()
+    router.take(full)
+    assert router.flush(Flush("f"))
+    del children["telemetry", 0]
+    router.ended(telemetry, "exit code 3")
+    assert router.telemetry_gone() == ["f"]
+    assert router.dropped == 20
+    for _ in range(5000):
+        router.take(full)
+    assert router.report(full)
+    assert router.dropped == 20 + 50_010
+    assert not router.flush(Flush("g"))
+    assert router.is_reported
+    children["telemetry", 0] = FakeChild("telemetry")  # whatever comes after it
+    router.forward()
+    assert children["telemetry", 0].outbox.sent == []

@@ -44,5 +44,12 @@ def test_what_is_not_known_has_no_line() -> None:
     assert lines[1:] == [
         "requests: 0 answered, 0 from the cache, 0 failed, 0 stopped",
         "at work: 0 under way, 0 waiting for a worker",
-        "telemetry: 0 records dropped; no collector",
+        "telemetry: 0 records dropped; not exported just now",
     ]
+
+
+def test_where_nothing_is_recorded_it_says_so_and_why() -> None:
+    work = WorkStatus(dropped=12, not_recording="cannot write logs")
+    assert list(status.top(StatusRead("r", (), work)))[-1] == (
+        "telemetry: not running (cannot write logs); nothing is recorded, 12 records dropped"
+    )
