@@ -2,8 +2,8 @@
 
 Owns the bytes on the disk: whole lines only, rotation between lines, compression, and what happens
 when the disk says no. It never raises after it has been opened: what cannot be written is kept (up
-to a bound), tried again at the next flush, and counted. Called by `logs`, and by the official OTLP
-file exporters as their stream; it is safe to use from several threads.
+to a bound), tried again at the next flush, and counted. Called by `logs` and `spanfile`, and by the
+official OTLP file exporter of metrics as its stream; it is safe to use from several threads.
 
 Two programs may share a log directory: lines are appended whole, before each flush a look at the
 name finds a file that the other one has rotated away or was killed while writing to, and one of them
