@@ -62,7 +62,7 @@ class Server(ThreadingHTTPServer):
 class Receiver:
     """An HTTP server that keeps every OTLP request, and the headers that came with it."""
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: dict[str, list[Any]] = {path: [] for path in REQUESTS}
         self.headers: list[dict[str, str]] = []
         kept, headers = self.requests, self.headers
@@ -75,8 +75,9 @@ class Receiver:
                 if self.headers["Content-Encoding"] == "gzip":
                     body = gzip.decompress(body)
                 headers.append({key.lower(): value for key, value in self.headers.items()})
-                kept[self.path].append(REQUESTS[self.path].FromString(body))
-                self.send_response(200)
+                if self.path in kept:
+                    kept[self.path].append(REQUESTS[self.path].FromString(body))
+                self.send_response(200 if self.path in kept else 404)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -84,7 +85,7 @@ class Receiver:
                 """Say nothing."""
 
         self._scheme = "https" if tls else "http"
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))

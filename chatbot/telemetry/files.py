@@ -2,8 +2,8 @@
 
 Owns the bytes on the disk: whole lines only, rotation between lines, compression, and what happens
 when the disk says no. It never raises after it has been opened: what cannot be written is kept (up
-to a bound), tried again at the next flush, and counted. Called by `logs`, and by the official OTLP
-file exporters as their stream; it is safe to use from several threads.
+to a bound), tried again at the next flush, and counted. Called by `logs` and `spanfile`, and by the
+official OTLP file exporter of metrics as its stream; it is safe to use from several threads.
 
 Two programs may share a log directory: lines are appended whole, before each flush a look at the
 name finds a file that the other one has rotated away or was killed while writing to, and one of them
@@ -56,6 +56,7 @@ class RotatingFile:
         self._size = 0
         self._closed = False
         self._refused = False
+        self._patient = True  # whoever held the file has always let go of it in time
         self._file: FileIO | None = None
         try:
             self._hold()
@@ -164,16 +165,22 @@ class RotatingFile:
     def _hold(self) -> None:
         """Lock the file that the name stands for: nobody rotates it while we write, nor compresses it.
 
-        Another program that was stopped in the middle of a write is not waited for.
+        Another program that was stopped in the middle of a write is waited for once only.
         """
         until = time.monotonic() + _WAIT_S
         while True:
-            while self._file is not None and not _lock(self._file):
-                if time.monotonic() > until:
-                    break
-                time.sleep(0.001)
+            if self._file is not None:
+                self._wait_for_lock(self._file, until)
             if self._follow():
                 return
+
+    def _wait_for_lock(self, file: FileIO, until: float) -> None:
+        while not _lock(file):
+            if not self._patient or time.monotonic() > until:
+                self._patient = False
+                return
+            time.sleep(0.001)
+        self._patient = True
 
     def _release(self) -> None:
         if self._file is not None:
@@ -240,7 +247,8 @@ class RotatingFile:
     def _compress_rotated(self) -> None:
         """Turn every rotated file, the oldest first, into the newest backup.
 
-        A crash before the last step leaves the rotated file, and the next start compresses it.
+        A crash leaves the rotated file, and the next start compresses it, unless it sees by the name
+        in the newest backup that this had been done.
         """
         try:
             pattern = f"{self.path.name}.*.rotated"
@@ -262,20 +270,27 @@ class RotatingFile:
         with source:
             if not _lock(source) or not rotated.exists():
                 return False
-            compressed = rotated.with_suffix(".tmp")
-            with (
-                FileIO(compressed, "wb", opener=open_private) as raw,
-                gzip.GzipFile(self.path.name, "wb", _LEVEL, raw) as target,
-            ):
-                shutil.copyfileobj(source, target, 256 * 1024)
-            for number in range(self._backups - 1, 0, -1):
-                if self._backup(number).exists():
-                    self._backup(number).replace(self._backup(number + 1))
-            compressed.replace(self._backup(1))
+            if _packed_name(self._backup(1)) != rotated.name:  # else only its removal is missing
+                compressed = rotated.with_suffix(".tmp")
+                with (
+                    FileIO(compressed, "wb", opener=open_private) as raw,
+                    gzip.GzipFile(rotated.name, "wb", _LEVEL, raw) as target,
+                ):
+                    shutil.copyfileobj(source, target, 256 * 1024)
+                self._make_room()
+                compressed.replace(self._backup(1))
             if host.RENAMES_WHAT_IS_OPEN:  # while it is locked: nobody may compress it again
                 rotated.unlink()
         rotated.unlink(missing_ok=True)
         return True
+
+    def _make_room(self) -> None:
+        """Number the backups one higher, as far as they stand without a gap: a crash on the way has
+        left one, and nothing is pushed out for it."""
+        numbers = range(1, self._backups)
+        end = next((n for n in numbers if not self._backup(n).exists()), self._backups)
+        for number in range(end - 1, 0, -1):
+            self._backup(number).replace(self._backup(number + 1))
 
     def _backup(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}.gz")
@@ -291,6 +306,17 @@ def _lock(file: IO[bytes]) -> bool:
         return host.lock_range(file, 0, 1)
     except OSError:  # a file system without locks: no two programs are told apart there
         return True
+
+
+def _packed_name(backup: Path) -> str:
+    """Return the name in the header of a file that gzip has made; empty where there is none."""
+    try:
+        with backup.open("rb") as file:
+            head = file.read(512)
+    except FileNotFoundError:
+        return ""
+    has_only_a_name = head[:2] == b"\x1f\x8b" and head[3:4] == b"\x08"
+    return head[10:].split(b"\0")[0].decode("latin-1") if has_only_a_name else ""
 
 
 def _ends_with_newline(file: FileIO) -> bool:

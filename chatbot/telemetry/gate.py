@@ -24,11 +24,19 @@ LONGEST_PAUSE_S = 10.0
 _LOOK_S = 0.04
 
 
+class NotTaken(Exception):
+    """A batch that was not taken, and why. `refused`: somebody is there, and will not have it."""
+
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
 class Exporter(Protocol):
     """What the SDK's exporters of all signals have in common."""
 
     def export(self, batch: Any, /) -> Enum:
-        """Send; the result's name is SUCCESS or FAILURE."""
+        """Send; the result's name is SUCCESS or FAILURE. Raises NotTaken where it knows why."""
 
     def shutdown(self) -> None:
         """Have whoever waits in `export` give up, where that is possible."""
@@ -42,8 +50,8 @@ class News(Protocol):
 
 
 class Gate:
-    """One signal's gate. `sent`, `lost` (the collector did not take them) and `unsent` (there was
-    none) count what it was given."""
+    """One signal's gate. `sent` and `lost` (the collector did not take them) count what it was given;
+    what came while there was none is not counted."""
 
     def __init__(
         self,
@@ -55,7 +63,6 @@ class Gate:
     ) -> None:
         self.sent = 0
         self.lost = 0
-        self.unsent = 0
         self.alive_at = float("-inf")  # the last sign of life, by `clock`
         self._signal = signal
         self._searched = route.searched
@@ -89,18 +96,19 @@ class Gate:
         """
         exporter = self._exporter or self._open()
         if exporter is None:
-            self.unsent += number
             return False
-        reason = "it does not take what it is sent"
+        error = NotTaken("it does not take what it is sent")
         try:
             taken = exporter.export(batch).name == "SUCCESS"
-        except Exception as error:  # noqa: BLE001 - whatever a library raises, the next batch is tried
-            taken, reason = False, repr(error)
+        except NotTaken as known:
+            taken, error = False, known
+        except Exception as unknown:  # noqa: BLE001 - whatever a library raises, the next batch is tried
+            taken, error = False, NotTaken(repr(unknown))
         if taken:
             self._succeeded(number)
         else:
             self.lost += number
-            self._failed(exporter, reason)
+            self._failed(exporter, error)
         return taken
 
     def hurry(self) -> None:
@@ -121,7 +129,7 @@ class Gate:
             return None
         self._endpoint = next((each for each in self._endpoints if listens(each)), None)
         if self._endpoint is None:
-            self._shut("nobody listens there")
+            self._shut(NotTaken("nobody listens there"))
             return None
         try:
             self._exporter = self._connect(self._endpoint, self._signal)
@@ -142,7 +150,7 @@ class Gate:
             self._works = self._worked_before = True
             self._news(change, self._signal, self._endpoint.shown)
 
-    def _failed(self, exporter: Exporter, reason: str) -> None:
+    def _failed(self, exporter: Exporter, error: NotTaken) -> None:
         # A new exporter next time: gRPC's channel would wait for longer and longer by itself.
         self._exporter = None
         if not self._abandoned:  # else it is shut down already
@@ -152,13 +160,13 @@ class Gate:
             # Somebody is there, but no collector: the other one comes first next time.
             self._endpoints.remove(endpoint)
             self._endpoints.append(endpoint)
-        self._shut(reason)
+        self._shut(error)
 
-    def _shut(self, reason: str) -> None:
+    def _shut(self, error: NotTaken) -> None:
         failed = self._endpoint or self._endpoints[0]
-        change = "gone" if self._works else "unreachable"
+        change = "refused" if error.refused else "gone" if self._works else "unreachable"
         if self._works or not self._searched or self._endpoint is not None:
-            self._news(change, self._signal, failed.shown, reason)
+            self._news(change, self._signal, failed.shown, str(error))
         self._works = False
         self._endpoint = None
         self._look_at = float("inf") if self._hurried else self._clock() + self._pause_s

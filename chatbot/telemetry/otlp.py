@@ -11,12 +11,14 @@ all the rest of the room. Called by `sdk`.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from sys import getsizeof
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
 
-from chatbot.messages import LogRecord
+from chatbot.messages import AttributeValue, LogRecord
+from chatbot.telemetry import redact
 from chatbot.telemetry.courier import Courier
 from chatbot.telemetry.destination import GRPC, SIGNALS, Endpoint, Signal, route
 from chatbot.telemetry.gate import Exporter, Gate
@@ -29,6 +31,7 @@ SHUTDOWN_S = 3.0  # and so long may it all take, while it still answers
 _QUEUE = 2048
 _DELAY_S = 1.0
 _TELL_AGAIN_S = 60.0
+_FRAME_BYTES = 1024  # of a record, beside the values of its attributes
 
 
 class FinishedSpan(NamedTuple):
@@ -58,7 +61,8 @@ class Otlp:
                 gate = Gate(signal, way, connect, self._news)
                 newest = signal == "metrics"  # they are cumulative: the last ones say it all
                 delay_s = 0.0 if newest else _DELAY_S
-                self._couriers[signal] = Courier(gate, _QUEUE, delay_s, newest=newest)
+                size = _SIZES[signal]
+                self._couriers[signal] = Courier(gate, _QUEUE, delay_s, size, newest=newest)
         self.add_span: Callable[[FinishedSpan], None] = self._adder("traces")
         self.add_line: Callable[[LogLine], None] = self._adder("logs")
         self.add_metrics: Callable[[MetricsData], None] = self._adder("metrics")
@@ -83,9 +87,10 @@ class Otlp:
         }
 
     @property
-    def unsent(self) -> dict[str, int]:
-        """What was not sent because there was no collector, by signal. The files have it."""
-        return {signal: courier.unsent for signal, courier in self._couriers.items()}
+    def sent_spans(self) -> int:
+        """How many spans a collector has taken."""
+        courier = self._couriers.get("traces")
+        return courier.gate.sent if courier is not None else 0
 
     def announce(self) -> None:
         """Tell what was decided."""
@@ -143,8 +148,9 @@ class Newspaper:
 
     def __call__(self, change: str, signal: Signal, where: str, reason: str = "") -> None:
         """Tell it, from any thread."""
-        details = {"reason": reason} if reason else {}
-        if change != "unreachable" or self._is_new("trace_log", signal):
+        details = {"reason": redact.text(reason)} if reason else {}
+        is_change = change not in ("unreachable", "refused")
+        if is_change or self._is_new("trace_log", change, signal):
             self._trace_log.export(change, signal=signal, otlp=where, **details)
         if change in ("gone", "unreachable", "refused") and self._is_new("log", change):
             self._log.own("warning", f"otlp_{change}", signal=signal, otlp=where, **details)
@@ -174,6 +180,35 @@ def connect(endpoint: Endpoint, signal: Signal) -> Exporter:
 
         return LineExporter(made)
     return NewestExporter(made)
+
+
+def size_of_span(span: FinishedSpan) -> int:
+    """Return about how many bytes a span takes."""
+    record = span.judged.record
+    size = _FRAME_BYTES + _size(record.attributes) + len(record.error)
+    for event in record.events:
+        size += _FRAME_BYTES + _size(event.attributes)
+    return size
+
+
+def size_of_line(line: LogLine) -> int:
+    """Return about how many bytes a line takes."""
+    return _FRAME_BYTES + _size(line.record.fields)
+
+
+def _size(attributes: dict[str, AttributeValue]) -> int:
+    size = sum(map(getsizeof, attributes.values()))
+    for value in attributes.values():
+        if type(value) is tuple:
+            size += sum(map(getsizeof, value))
+    return size
+
+
+_SIZES: dict[Signal, Callable[[Any], int]] = {
+    "traces": size_of_span,
+    "logs": size_of_line,
+    "metrics": lambda _: 0,  # only one waits
+}
 
 
 def _nowhere(item: object) -> None:

@@ -49,7 +49,7 @@ class Sdk:
         of_program = resources.of_program(os.getpid())
         self._meters = Meters(of_program, [self._metric_file], interval_ms)
         self._lost_seen: dict[str, int] = {}
-        self._written_seen = 0
+        self._exported_seen: dict[str, int] = {}
         self.dropped_so_far = 0
         own = resources.of(Source("telemetry", 0, os.getpid()))
         log.also = lambda record: self._otlp.add_line(LogLine(record, own))
@@ -120,10 +120,11 @@ class Sdk:
                 self._lost_seen[reason] = lost
                 self.dropped(new, reason, "telemetry")
                 self._trace_log.export("lost", reason=reason, number=new)
-        written = self._span_file.written
-        if written != self._written_seen:
-            new, self._written_seen = written - self._written_seen, written
-            self._meters.count("chatbot.telemetry.exported", new, {"exporter": "file"})
+        exported = {"file": self._span_file.written, "otlp": self._otlp.sent_spans}
+        for exporter, number in exported.items():
+            if new := number - self._exported_seen.get(exporter, 0):
+                self._exported_seen[exporter] = number
+                self._meters.count("chatbot.telemetry.exported", new, {"exporter": exporter})
 
     def close(self) -> None:
         """Drain the spans, count what was lost of them, then collect the metrics a last time."""

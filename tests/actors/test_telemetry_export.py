@@ -32,6 +32,7 @@ from tests.actors.test_telemetry import (
     IN_TIME_S,
     SPAWN,
     Supervisor,
+    counters,
     json_lines,
     log,
     span,
@@ -249,9 +250,12 @@ class Traces(TraceServiceServicer):
         return ExportTraceServiceResponse()
 
 
-def test_grpc_speaks_tls_and_sends_headers(
+def test_grpc_speaks_tls_without_a_proxy_to_this_machine_and_sends_headers(
     start: Start, certificate: trustme.LeafCert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("grpc_proxy", f"http://127.0.0.1:{free_ports(1)[0]}")
+    for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "X-Tenant=chat%20bot")
     key = certificate.private_key_pem.bytes()
     chain = b"".join(each.bytes() for each in certificate.cert_chain_pems)
@@ -274,6 +278,65 @@ def test_grpc_speaks_tls_and_sends_headers(
         server.stop(None).wait(IN_TIME_S)
     ((number, headers),) = service.got
     assert (number, headers["x-tenant"]) == (2, "chat bot")
+
+
+def test_what_a_collector_has_taken_is_counted(start: Start, receiver: Receiver) -> None:
+    process = start(environ={"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url})
+    process.supervisor.report(span(1), span(2))
+    wait_for(lambda: process.said("found"))
+    process.stop()
+    exported = counters(process.logs)["chatbot.telemetry.exported"]
+    assert exported == {("file",): 2, ("otlp",): 2}
+
+
+TRACES_ONLY = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "scheme", "more", "event", "reason"),
+    [
+        (HTTP, "http", {}, "otlp_refused", "HTTP 404 Not Found"),
+        (HTTP, "https", {}, "otlp_unreachable", "SSL"),
+        (HTTP, "https", {"CERTIFICATE": "/no/ca.pem"}, "otlp_refused", "/no/ca.pem"),
+        (HTTP, "http", {"HEADERS": "x-key=hidden%0Ahidden"}, "otlp_unreachable", "header"),
+        (GRPC, "http", {}, "otlp_refused", "UNIMPLEMENTED"),
+        (GRPC, "https", {}, "otlp_unreachable", "UNAVAILABLE"),
+        (GRPC, "https", {"CERTIFICATE": "/no/ca.pem"}, "otlp_refused", "/no/ca.pem"),
+    ],
+)
+def test_why_a_collector_does_not_take_it_is_told(
+    start: Start,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
+    scheme: str,
+    more: dict[str, str],
+    event: str,
+    reason: str,
+) -> None:
+    for name, value in more.items():
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
+    server = grpc.server(ThreadPoolExecutor(2))  # it knows no service
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    address = f"127.0.0.1:{port}" if protocol == GRPC else receiver.url.removeprefix("http://")
+    environ = {
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{scheme}://me:hidden@{address}/nothing?key=hidden",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+        **TRACES_ONLY,
+    }
+    try:
+        process = start(environ=environ)
+        process.supervisor.report(span(1))
+        wait_for(lambda: f'"{event}"' in text_of(process.logs / LOG_FILE))
+        process.stop()
+    finally:
+        server.stop(None).wait(IN_TIME_S)
+    (line,) = [line for line in json_lines(process.logs / LOG_FILE) if line["event"] == event]
+    assert reason in line["fields"]["reason"]
+    assert process.said(event.removeprefix("otlp_"))
+    for name in (LOG_FILE, TRACE_LOG_FILE):
+        assert "hidden" not in text_of(process.logs / name)
 
 
 def test_grpc_is_loaded_only_where_it_is_chosen_and_http_only_where_somebody_listens() -> None:

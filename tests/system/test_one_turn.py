@@ -136,6 +136,8 @@ def test_the_log_has_a_line_for_every_process_and_no_content(program: Program) -
     ready = {line["fields"]["role"] for line in program.log_lines("ready")}
     assert ready == {"ui", "store", "worker", "sim-server", "telemetry"}
     log = (program.directory / "logs" / "chatbot.log").read_text(encoding="utf-8")
+    logged = {json.loads(line)["process"] for line in log.splitlines()}
+    assert logged == {"store", "supervisor", "sim-server"}
     assert "pipeline" not in log
 
 

@@ -10,18 +10,28 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.sdk.metrics.export import MetricsData
 
-from chatbot.messages import AttributeValue, Level, LogRecord
+from chatbot.messages import AttributeValue, Level, LogRecord, SpanEvent, SpanRecord
 from chatbot.telemetry import destination
-from chatbot.telemetry.courier import Courier
+from chatbot.telemetry.courier import BUDGET_BYTES, Courier
 from chatbot.telemetry.destination import GRPC, HTTP, SIGNALS, Endpoint, Route, Signal, route
 from chatbot.telemetry.files import RotatingFile
-from chatbot.telemetry.gate import Gate, listens
+from chatbot.telemetry.gate import Gate, NotTaken, listens
+from chatbot.telemetry.judge import Judged
 from chatbot.telemetry.logs import LogFile, TraceLog
 from chatbot.telemetry.open import Source
-from chatbot.telemetry.otlp import LogLine, Newspaper
+from chatbot.telemetry.otlp import (
+    FinishedSpan,
+    LogLine,
+    Newspaper,
+    Otlp,
+    size_of_line,
+    size_of_span,
+)
 from chatbot.telemetry.otlp_logs import readable
 from chatbot.telemetry.resources import Resources
+from tests.collector import Receiver, free_ports
 from tests.fakes import eventually
 
 SEARCHED = destination.SEARCHED  # as it is; in every test nobody is searched for
@@ -155,6 +165,7 @@ class Scene:
     def __init__(self, *urls: str, searched: bool = False) -> None:
         self.now = 1000.0
         self.news: list[tuple[str, str]] = []
+        self.reasons: list[str] = []
         self.exporter = Exporting()
         self.opened: list[str] = []
         self.error: Exception | None = None
@@ -169,6 +180,7 @@ class Scene:
 
     def tell(self, change: str, signal: Signal, where: str, reason: str = "") -> None:
         self.news.append((change, where))
+        self.reasons.append(reason)
 
     def send(self) -> bool:
         return self.gate.send(["span"], 1)
@@ -222,7 +234,7 @@ def test_nobody_there_is_no_loss_and_is_looked_for_more_and_more_seldom() -> Non
         assert not scene.send()  # not due: no second look
         pauses.append(scene.looks_after())
     assert pauses == [1, 2, 4, 8, 10, 10]
-    assert (scene.gate.unsent, scene.gate.lost) == (12, 0)
+    assert scene.gate.lost == 0
     assert scene.news == []  # nobody has asked for one
 
 
@@ -241,7 +253,7 @@ def test_a_collector_that_dies_and_comes_back_is_used_again(listener: Callable[[
     assert not scene.send()
     assert (scene.gate.where, scene.gate.lost, first.shut) == ("", 1, 1)
     assert not scene.send()  # given up at once: the exporter is not asked
-    assert (scene.gate.unsent, len(first.batches)) == (1, 2)
+    assert (scene.gate.lost, len(first.batches)) == (1, 2)
     scene.exporter = Exporting()
     assert scene.looks_after() == 1
     assert scene.send()
@@ -257,6 +269,20 @@ def test_an_exporter_that_raises_has_failed(listener: Callable[[], str]) -> None
     scene.exporter.result = ValueError("no proto")
     assert not scene.send()
     assert (scene.gate.lost, scene.exporter.shut) == (1, 1)
+
+
+def test_who_is_there_and_will_not_have_it_refuses(listener: Callable[[], str]) -> None:
+    url = listener()
+    scene = Scene(url)
+    scene.send()
+    scene.exporter.result = NotTaken("HTTP 401 Unauthorized", refused=True)
+    assert not scene.send()
+    assert (scene.gate.where, scene.gate.lost) == ("", 1)
+    scene.looks_after()
+    scene.exporter.result = NotTaken("HTTP 503 Service Unavailable")
+    assert not scene.send()
+    assert scene.news == [("found", url), ("refused", url), ("unreachable", url)]
+    assert scene.reasons[1:] == ["HTTP 401 Unauthorized", "HTTP 503 Service Unavailable"]
 
 
 def test_who_listens_but_is_no_collector_makes_room_for_the_other(
@@ -371,7 +397,46 @@ def test_a_full_queue_refuses_and_counts(slow: Scene) -> None:
     courier.close()
     assert courier.join(30)
     assert slow.exporter.batches == [[0], list(range(1, 11))]
-    assert (slow.gate.sent, courier.lost, courier.unsent) == (11, 5, 0)
+    assert (slow.gate.sent, courier.lost) == (11, 5)
+
+
+def test_what_waits_and_what_is_being_sent_is_bounded_by_bytes_too(slow: Scene) -> None:
+    assert isinstance(slow.exporter, Slow)
+    courier = Courier(slow.gate, 1000, 0.0, len)
+    text = "x" * (BUDGET_BYTES // 64)
+    courier.add(text)
+    assert slow.exporter.began.wait(30)
+    for _ in range(100):
+        courier.add(text)
+    assert courier.refused == 101 - 64
+    slow.exporter.may_go_on.set()
+    assert eventually(lambda: slow.gate.sent == 64)
+    courier.add(text)  # there is room again
+    courier.close()
+    assert courier.join(30)
+    assert (slow.gate.sent, courier.lost) == (65, 37)
+    assert max(len(batch) for batch in slow.exporter.batches) == 8  # a collector takes 4 MB at once
+
+
+def test_a_batch_that_is_large_enough_does_not_wait(slow: Scene) -> None:
+    assert isinstance(slow.exporter, Slow)
+    slow.exporter.may_go_on.set()
+    courier = Courier(slow.gate, 1000, 60.0, len)
+    for _ in range(9):
+        courier.add("x" * (BUDGET_BYTES // 64))
+    assert eventually(lambda: slow.gate.sent == 8)
+    courier.close()
+    assert courier.join(30)
+
+
+def test_the_size_of_a_record_is_that_of_the_text_in_it() -> None:
+    long: dict[str, AttributeValue] = {"a": "x" * 5000, "b": ("x" * 5000, "y" * 5000), "c": 1}
+    events = (SpanEvent("e", 1, {"a": "x" * 5000}),)
+    span = SpanRecord("1" * 32, "1" * 16, "", "s", 0, 1, 2, long, events, error="x" * 5000)
+    resource = Resources({}).of(Source("worker", 2, 4711))
+    assert 25_000 < size_of_span(FinishedSpan(Judged(span), resource)) < 30_000
+    line = LogLine(LogRecord(1, "info", "e", "", long), resource)
+    assert 15_000 < size_of_line(line) < 18_000
 
 
 def test_of_cumulative_metrics_only_the_newest_waits(slow: Scene) -> None:
@@ -399,17 +464,42 @@ def test_batches_are_full_or_old(slow: Scene) -> None:
     assert courier.join(30)
     assert [len(batch) for batch in slow.exporter.batches] == [512, 512, 76]
     courier.add("late")
-    assert courier.unsent == 1
+    assert (slow.gate.sent, courier.lost) == (1100, 0)
+
+
+def test_at_the_end_everybody_looks_once_more(tmp_path: Path) -> None:
+    """A collector that was started a moment ago gets the last metrics, and the next looks are far."""
+    log, traces = RotatingFile(tmp_path / "log"), RotatingFile(tmp_path / "traces")
+    (port,) = free_ports(1)
+    environ = {E: f"http://127.0.0.1:{port}", "OTEL_LOGS_EXPORTER": "none"}
+    otlp = Otlp(environ, LogFile(log, 1, debug=False), TraceLog(traces))
+    otlp.add_metrics(MetricsData([]))
+
+    def is_missed() -> bool:
+        traces.flush()
+        return "export unreachable signal=metrics" in (tmp_path / "traces").read_text()
+
+    assert eventually(is_missed)
+    receiver = Receiver(port=port)
+    try:
+        otlp.begin_shutdown()
+        otlp.add_metrics(MetricsData([]))
+        otlp.finish_shutdown()
+    finally:
+        receiver.close()
+        log.close()
+        traces.close()
+    assert len(receiver.requests["/v1/metrics"]) == 1
 
 
 def test_while_nobody_is_there_nothing_is_kept() -> None:
     scene = Scene(deserted())
     courier = Courier(scene.gate, limit=10, delay_s=0.0)
     courier.add(0)
-    assert eventually(lambda: courier.unsent == 1)
+    assert eventually(lambda: not scene.gate.is_due())
     for number in range(100):
         courier.add(number)
-    assert (courier.unsent, courier.lost) == (101, 0)
+    assert courier.lost == 0
     courier.close()
     assert courier.join(30)
 
@@ -459,11 +549,15 @@ def test_what_is_wrong_is_said_once_a_minute_and_every_change_in_the_trace_log(
             tell("unreachable", signal, "http://c:1", "nobody listens there")
             tell("found", signal, "http://c:1")
             tell("gone", signal, "http://c:1", "it does not take what it is sent")
+            tell("refused", signal, "http://c:1", "UNAUTHENTICATED: no such key as sk-123456789")
     log.close()
     traces.close()
     events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
-    assert events == ["otlp_unreachable", "otlp_gone"]
+    assert events == ["otlp_unreachable", "otlp_gone", "otlp_refused"]
     told = (tmp_path / "traces").read_text().splitlines()
     assert len([line for line in told if " export unreachable " in line]) == 3
     assert len([line for line in told if " export found " in line]) == 9
     assert len([line for line in told if " export gone " in line]) == 9
+    assert len([line for line in told if " export refused " in line]) == 3
+    for text in ((tmp_path / "log").read_text(), *told):
+        assert "sk-1" not in text

@@ -8,11 +8,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chatbot import host
 from chatbot.errors import ChatbotError
+from chatbot.telemetry import files
 from chatbot.telemetry.files import BACKUPS, MAX_BYTES, RotatingFile
 
 Opened = Callable[..., RotatingFile]
@@ -129,6 +131,76 @@ def test_what_a_crash_left_uncompressed_becomes_a_backup_at_the_next_start(
     RotatingFile(path).close()
     assert parts_of(path) == ["oldest\n", "older\n", "old\n", ""]
     assert len(list(path.parent.iterdir())) == 4
+
+
+def test_a_crash_after_compressing_leaves_nothing_to_compress_again(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"{number:08d}\n" for number in range(4)]
+    stream = opened(max_bytes=10)
+    write_lines(stream, lines[:3])
+    unlink = Path.unlink
+
+    def crash(file: Path, *arguments: Any, **more: Any) -> None:
+        raise OSError(5, "the power is out")
+
+    monkeypatch.setattr(Path, "unlink", crash)
+    write_lines(stream, lines[3:])
+    stream.close()
+    assert len(list(path.parent.glob("*.rotated"))) == 1
+    monkeypatch.setattr(Path, "unlink", unlink)
+    RotatingFile(path).close()
+    assert parts_of(path) == lines
+    assert len(list(path.parent.iterdir())) == 4
+
+
+def test_a_crash_between_the_backups_pushes_none_out(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name("some.log.2.gz").write_bytes(gzip.compress(b"old\n"))  # it has been .1.gz
+    path.with_name("some.log.3.gz").write_bytes(gzip.compress(b"oldest\n"))
+    path.with_name("some.log.111.rotated").write_text("new\n")
+    RotatingFile(path).close()
+    assert parts_of(path) == ["oldest\n", "old\n", "new\n", ""]
+
+
+def test_a_program_that_was_stopped_with_the_lock_is_waited_for_once(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = opened()
+    tries: list[bool] = []
+    held = True
+
+    def lock_range(*arguments: object) -> bool:
+        tries.append(not held)
+        return not held
+
+    def tries_for(line: str) -> int:
+        tries.clear()
+        write_lines(stream, [line])
+        return len(tries)
+
+    monkeypatch.setattr(host, "lock_range", lock_range)
+    monkeypatch.setattr(files, "time", Hours())
+    assert tries_for("one\n") > 2
+    assert tries_for("two\n") == 1
+    held = False
+    assert tries_for("three\n") == 1
+    held = True
+    assert tries_for("four\n") > 2
+    assert path.read_text() == "one\ntwo\nthree\nfour\n"
+
+
+class Hours:
+    """Time that passes only while one waits."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
 
 
 def test_two_streams_on_one_file_lose_nothing_when_either_rotates(
