@@ -9,8 +9,8 @@
                          └─ Measurement ─▶ metrics ──▶ last ────▶ extrachat_metrics_process.log
                                                          └──▶ otlp
 
-Reading order: `process` (the loop) · `sdk` (the wiring) · `logs` and `redact` (lines for people) ·
-`open` (spans whose process may die) · `judge` and `limits` (what is well formed) · `otlpjson` and
+Reading order: `process` (the loop) · `variables` (what the environment says) · `sdk` (the wiring) ·
+`logs` and `redact` (lines for people) · `open` (spans whose process may die) · `judge` and `limits` (what is well formed) · `otlpjson` and
 `spanfile` (the trace file) · `resources` · `metrics` and `exemplars` (the instruments) · `last` (the
 metrics file, and what survives a kill) · `otlp` (the network) with `destination` (where to),
 `courier` (a queue and its thread), `gate` (is anybody there), and `otlp_http`, `otlp_grpc`,

@@ -12,7 +12,7 @@ the sums of the metrics within a second: that is all that a kill can lose.
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -45,7 +45,7 @@ from chatbot.settings import (
     TRACE_LOG_FILE,
     TelemetrySettings,
 )
-from chatbot.telemetry import redact
+from chatbot.telemetry import redact, variables
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.logs import LogFile, SdkLogHandler, TraceLog
 from chatbot.telemetry.open import OpenSpans, Source, source_of
@@ -115,7 +115,10 @@ class Telemetry:
         self._log = LogFile(self._log_stream, os.getpid(), debug=settings.debug)
         self._sdk: Sdk | None = None
         self._debug = settings.debug
-        if settings.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+        environ, wrong = variables.cleaned(settings.environ)
+        for each in wrong:
+            self._log.own("warning", "wrong_variable", **each._asdict())
+        if environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
             streams = [
                 RotatingFile(directory / name) for name in (TRACE_LOG_FILE, SPAN_FILE, METRIC_FILE)
             ]
@@ -123,7 +126,8 @@ class Telemetry:
             trace_log = TraceLog(streams[0])
             self._sdk_log = SdkLogHandler(self._log, trace_log)
             self._sdk_log.attach()
-            self._sdk = _open_sdk(settings, streams[1], streams[2], self._log, trace_log)
+            _put_right(settings.environ, environ)
+            self._sdk = _open_sdk(environ, streams[1], streams[2], self._log, trace_log)
 
     def take(self, batch: list[TelemetryInbox]) -> bool:
         """Spread a batch and put it on the disk; return whether it held a Stop."""
@@ -248,8 +252,17 @@ class Telemetry:
         self._log_stream.flush()
 
 
+def _put_right(given: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Give the SDK, which reads the environment of its process by itself, what it can read."""
+    for name, value in given.items():
+        if name not in environ:
+            os.environ.pop(name, None)
+        elif environ[name] != value:
+            os.environ[name] = environ[name]
+
+
 def _open_sdk(
-    settings: TelemetrySettings,
+    environ: Mapping[str, str],
     spans: RotatingFile,
     metrics: RotatingFile,
     log: LogFile,
@@ -258,7 +271,7 @@ def _open_sdk(
     # Imported here: it takes 100 ms, and nothing of it is used when it is switched off.
     from chatbot.telemetry.sdk import Sdk
 
-    return Sdk(settings.environ, spans, metrics, log, trace_log)
+    return Sdk(environ, spans, metrics, log, trace_log)
 
 
 def _salvage(payload: bytes) -> tuple[list[Record], int]:

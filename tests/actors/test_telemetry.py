@@ -536,6 +536,53 @@ def spawn(supervisor: Supervisor, logs: Path, environ: dict[str, str] | None = N
     return born
 
 
+WRONG = {
+    "OTEL_METRICS_EXEMPLAR_FILTER": "bogus",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "-3",
+    "OTEL_SPAN_LINK_COUNT_LIMIT": "x",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "soon",
+    "OTEL_EXPORTER_OTLP_HEADERS": "s3cret",
+}
+
+
+def test_wrong_variables_end_nothing_and_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The SDK reads the environment of its process, which a child is born with."""
+    logs = tmp_path / "logs"
+    for name, value in WRONG.items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # its exporters are made, too
+        port = silent.getsockname()[1]
+        endpoint = f"http://127.0.0.1:{port}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        supervisor = Supervisor()
+        born = spawn(supervisor, logs, {**WRONG, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+        supervisor.wait_ready()
+        assert supervisor.heard(Ready)
+        supervisor.report(span(1), Measurement("chatbot.retries", "counter", 1))
+        wait_for(lambda: "span 1" in text_of(logs / SPAN_FILE))
+        supervisor.outbox.send(Stop())
+        born.join(IN_TIME_S)
+    supervisor.close()
+    assert born.exitcode == ExitCode.OK
+    told = {
+        line["fields"]["name"]: line["fields"]["used"]
+        for line in json_lines(logs / LOG_FILE)
+        if line["event"] == "wrong_variable"
+    }
+    assert told == {
+        "OTEL_METRICS_EXEMPLAR_FILTER": "trace_based",
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "128",
+        "OTEL_SPAN_LINK_COUNT_LIMIT": "128",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "10000",
+        "OTEL_EXPORTER_OTLP_HEADERS": "0 of 1 headers",
+    }
+    assert counters(logs)["chatbot.retries"] == {(): 1}
+    assert "s3cret" not in text_of(logs / LOG_FILE) + text_of(logs / TRACE_LOG_FILE)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_killed_process_has_lost_nothing_that_is_a_second_old(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
