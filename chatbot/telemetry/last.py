@@ -29,6 +29,7 @@ from opentelemetry.exporter.otlp.json.file.metric_exporter import FileMetricExpo
 from opentelemetry.sdk.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    MetricExportResult,
     MetricsData,
     PeriodicExportingMetricReader,
 )
@@ -105,12 +106,11 @@ class MetricFile(PeriodicExportingMetricReader):
 
     def keep(self, *, changed: bool) -> bool:
         """Write the last words if there are new ones and it is time, or touch them; return whether
-        they were written."""
+        they were written. What could not be is tried again when it is time."""
         now = time.monotonic()
         if changed and now - self._saved_at >= _SAVE_EVERY_S:
             self._saved_at = now
-            self._save()
-            return True
+            return self._save()
         if self.words.is_there and now - self._saved_at >= _TOUCH_EVERY_S:
             self._saved_at = now
             try:
@@ -119,18 +119,22 @@ class MetricFile(PeriodicExportingMetricReader):
                 self._save()
         return False
 
-    def _save(self) -> None:
+    def _save(self) -> bool:
         self._saving.on = True
+        self._saving.done = False
         try:
             self.collect()
         finally:
             self._saving.on = False
+        return bool(self._saving.done)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **more: Any
     ) -> None:
         if getattr(self._saving, "on", False):
-            self._save_exporter.export(metrics_data)  # logs what goes wrong, and never raises
+            # It logs what goes wrong, and never raises.
+            result = self._save_exporter.export(metrics_data)
+            self._saving.done = result is MetricExportResult.SUCCESS
         else:
             super()._receive_metrics(metrics_data, timeout_millis, **more)
             self._also(metrics_data)

@@ -78,15 +78,6 @@ def main(
     telemetry = Telemetry(settings, outbox.send)
     gc.freeze()  # what has been imported is here to stay
     gc.set_threshold(*_COLLECT_AT)
-    all_over = False
-
-    def on_arrival(batch: list[TelemetryInbox]) -> None:
-        nonlocal all_over
-        all_over = all_over or any(isinstance(message, Stop) for message in batch)
-
-    # A Stop that comes through the pipe, or its end, means that the program is over. A signal to
-    # this process alone does not: somebody else will hear how the open spans ended.
-    inbox.on_arrival = on_arrival
     outbox.send(Ready(os.getpid()))
     for batch in batches(inbox, outbox, recorder, _LOOK_EVERY_S):
         stopping = telemetry.take(batch)
@@ -94,7 +85,7 @@ def main(
             while rest := inbox.take(0):  # what had arrived behind the Stop
                 telemetry.take(rest)
             break
-    telemetry.close(all_over=all_over)
+    telemetry.close()
     return ExitCode.OK
 
 
@@ -155,13 +146,12 @@ class Telemetry:
             self._tell_status(self._sdk, now)
         return stopping
 
-    def close(self, *, all_over: bool) -> None:
-        """Drain everything into the files and close them. When it is `all_over`, nobody will tell
-        any more how the spans that are still open have ended."""
+    def close(self) -> None:
+        """Drain everything into the files and close them. Nobody will tell any more how the spans
+        that are still open have ended."""
         if self._sdk is not None:
-            if all_over:
-                for source, span in self._open_spans.end_all(time.time_ns()):
-                    self._sdk.add_span(span, source)
+            for source, span in self._open_spans.end_all(time.time_ns()):
+                self._sdk.add_span(span, source)
             self._sdk_log.quiet()
             self._sdk.close()
         self._flush()

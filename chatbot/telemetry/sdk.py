@@ -26,6 +26,8 @@ from chatbot.telemetry.otlp import FinishedSpan, LogLine, Otlp
 from chatbot.telemetry.resources import Resources
 from chatbot.telemetry.spanfile import SpanFile
 
+_EXPORT = "export_otlp_"
+
 
 class Sdk:
     """Spans, metrics, and the way to a collector."""
@@ -83,8 +85,10 @@ class Sdk:
             self.dropped(1, f"measurement_{reason}", source.role)
 
     def dropped(self, number: int, reason: str, role: str) -> None:
-        """Count records that were given up."""
-        self.dropped_so_far += number
+        """Count records that were given up. Those that only a collector has missed are in the files,
+        and in no one's way: they are in the metric alone."""
+        if not reason.startswith(_EXPORT):
+            self.dropped_so_far += number
         attributes: dict[str, AttributeValue] = {"reason": reason, "chatbot.process.role": role}
         self._meters.count("chatbot.telemetry.dropped", number, attributes)
 
@@ -112,8 +116,9 @@ class Sdk:
     def _count_losses(self) -> None:
         """Bring the counters up to what was lost since the last time. What no collector was there for
         is not lost: it is in the files."""
-        losses = {f"export_otlp_{name}": lost for name, lost in self._otlp.lost.items()}
+        losses = {f"{_EXPORT}{name}": lost for name, lost in self._otlp.lost.items()}
         losses["malformed_span"] = self._judge.malformed
+        losses["span_file"] = self._span_file.lost
         for reason, lost in losses.items():
             new = lost - self._lost_seen.get(reason, 0)
             if new:

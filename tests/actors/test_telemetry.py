@@ -45,13 +45,23 @@ from chatbot.messages import (
     Stop,
     TelemetryStatus,
 )
-from chatbot.settings import LOG_FILE, METRIC_FILE, SPAN_FILE, TRACE_LOG_FILE, TelemetrySettings
+from chatbot.settings import (
+    LOG_FILE,
+    METRIC_FILE,
+    SPAN_FILE,
+    TRACE_LOG_FILE,
+    Arguments,
+    TelemetrySettings,
+    load,
+)
+from chatbot.supervisor import plan
 from chatbot.telemetry import process
 from chatbot.telemetry.logs import SdkLogHandler
 from chatbot.tracing import Recorder
 from tests.fakes import NO_COLLECTOR
 
 IN_TIME_S = 30.0
+SETTINGS = load(Arguments(mode="chat"), {})
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -527,7 +537,7 @@ def test_the_supervisor_hears_how_much_was_given_up(start: Start) -> None:
 
 
 def spawn(supervisor: Supervisor, logs: Path, environ: dict[str, str] | None = None) -> Any:
-    child = actor.Child("telemetry", 0, "chatbot.telemetry.process", outlives_parent=True)
+    child = plan.telemetry(SETTINGS).child
     settings = TelemetrySettings(str(logs), environ=environ or NO_COLLECTOR)
     ends = (supervisor.child_inbox, supervisor.child_outbox)
     born = SPAWN.Process(target=actor.run, args=(child, *ends))
@@ -612,20 +622,24 @@ def test_a_killed_process_has_lost_nothing_that_is_a_second_old(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
-def test_a_process_that_is_terminated_drains_first(
+def test_a_signal_to_all_the_program_does_not_end_who_writes_down_its_end(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    logs = tmp_path / "logs"
     supervisor = Supervisor()
-    born = spawn(supervisor, tmp_path / "logs")
+    born = spawn(supervisor, logs)
     supervisor.wait_ready()
-    supervisor.report(span(1), Measurement("chatbot.retries", "counter", 1))
-    wait_for(lambda: "span 1" in text_of(tmp_path / "logs" / TRACE_LOG_FILE))
+    supervisor.report(started(1), log("before"))
+    wait_for(lambda: "before" in text_of(logs / LOG_FILE))
     os.kill(born.pid, signal.SIGTERM)
+    supervisor.report(span(1), Measurement("chatbot.retries", "counter", 1))
+    wait_for(lambda: "span 1" in text_of(logs / TRACE_LOG_FILE))
+    supervisor.vanish()
     born.join(IN_TIME_S)
     assert born.exitcode == ExitCode.OK
     supervisor.close()
-    assert span_names(tmp_path / "logs") == ["span 1"]
-    assert counters(tmp_path / "logs")["chatbot.retries"] == {(): 1}
+    assert not spans_of(logs)["span 1"].get("status")
+    assert counters(logs)["chatbot.retries"] == {(): 1}
     assert capfd.readouterr() == ("", "")
 
 
@@ -683,23 +697,6 @@ def test_the_sums_survive_kill_9(tmp_path: Path) -> None:
     supervisor.close()
     assert true_total(logs / METRIC_FILE, "chatbot.retries") == 16
     assert not list(logs.glob("*.last*"))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
-def test_a_signal_to_telemetry_alone_leaves_the_open_spans_to_their_processes(
-    tmp_path: Path,
-) -> None:
-    logs = tmp_path / "logs"
-    for life in (1, 2):
-        supervisor = Supervisor()
-        born = spawn(supervisor, logs)
-        supervisor.wait_ready()
-        supervisor.report(started(1) if life == 1 else span(1), log("one"))
-        wait_for(lambda n=life: text_of(logs / LOG_FILE).count("one") == n)  # type: ignore[misc]
-        os.kill(born.pid, signal.SIGTERM)
-        born.join(IN_TIME_S)
-        supervisor.close()
-    assert "status" not in spans_of(logs)["span 1"] or spans_of(logs)["span 1"]["status"] == {}
 
 
 def written_spans(logs: Path) -> int:

@@ -170,6 +170,20 @@ def test_the_living_touch_theirs_and_write_them_again_when_they_were_taken(tmp_p
     life.ended()
 
 
+def test_words_that_the_disk_did_not_take_are_tried_again(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.count(3)
+    in_the_way = life.file.words.path.with_name(life.file.words.path.name + ".tmp")
+    in_the_way.mkdir()
+    assert not life.file.keep(changed=True)
+    assert not life.file.keep(changed=True)  # it is not time yet
+    in_the_way.rmdir()
+    life.file._saved_at -= 1.0
+    assert life.file.keep(changed=True)
+    assert '"asInt":"3"' in life.file.words.path.read_text()
+    life.ended()
+
+
 def test_a_reader_never_sees_a_part_of_them(tmp_path: Path) -> None:
     words = LastWords(tmp_path / "words")
     lines = [f"{number % 10}" * 100_000 + "\n" for number in range(200)]
