@@ -9,8 +9,9 @@ that no kill tears it; after a `kill -9` at most one second of sums is missing.
     extrachat_metrics_process.log.4711.last   the last words, by the pid of the program's supervisor
 
 Whoever follows in the same program appends them to the metrics file before anything of its own; they
-are the final export of its predecessor. Those of another program are appended when they have not been
-touched for a minute: a program that lives touches its own. An orderly end writes a final line and
+are the final export of its predecessor. Those of another program are appended when it is dead
+(`life`); where that can be told by the age of the file only, a program that lives touches its own. An
+orderly end writes a final line and
 takes the last words back. The true total of a series is the sum of its last values over all its start
 times (`startTimeUnixNano`); the same line may be there twice, and changes nothing about that.
 
@@ -35,6 +36,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from chatbot.telemetry.files import RotatingFile, open_private
+from chatbot.telemetry.life import Life
 
 SUFFIX = ".last"
 
@@ -42,7 +44,6 @@ METRIC_INTERVAL_MS = 10_000
 
 _SAVE_EVERY_S = 1.0
 _TOUCH_EVERY_S = 15.0
-_LIVING_S = 60.0
 
 
 def metric_interval_ms(environ: Mapping[str, str]) -> int:
@@ -140,7 +141,7 @@ class MetricFile(PeriodicExportingMetricReader):
             self._also(metrics_data)
 
 
-def adopt(stream: RotatingFile, own: Path) -> dict[str, str]:
+def adopt(stream: RotatingFile, life: Life) -> dict[str, str]:
     """Append the last words of the predecessor and of programs that are dead; return their names,
     each with the reason why it could not be done, or an empty string.
 
@@ -150,7 +151,7 @@ def adopt(stream: RotatingFile, own: Path) -> dict[str, str]:
     told: dict[str, str] = {}
     for path in sorted(stream.path.parent.glob(f"{stream.path.name}.*{SUFFIX}*")):
         try:
-            if path != own and abs(time.time() - path.stat().st_mtime) < _LIVING_S:
+            if not life.is_over_for(path):
                 continue
             text = path.read_text(encoding="utf-8", errors="replace")
             if path.suffix == SUFFIX and _is_line_of_metrics(text):

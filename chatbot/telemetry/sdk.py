@@ -19,6 +19,7 @@ from chatbot.telemetry import limits
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.judge import Judge
 from chatbot.telemetry.last import MetricFile, adopt, metric_interval_ms
+from chatbot.telemetry.life import Life
 from chatbot.telemetry.logs import LogFile, TraceLog
 from chatbot.telemetry.metrics import Meters
 from chatbot.telemetry.open import Source
@@ -39,6 +40,7 @@ class Sdk:
         metric_stream: RotatingFile,
         log: LogFile,
         trace_log: TraceLog,
+        life: Life,
     ) -> None:
         self._trace_log = trace_log
         self._metric_stream = metric_stream
@@ -56,7 +58,7 @@ class Sdk:
         own = resources.of(Source("telemetry", 0, os.getpid()))
         log.also = lambda record: self._otlp.add_line(LogLine(record, own))
         self._otlp.announce()
-        for name, error in adopt(metric_stream, self._metric_file.words.path).items():
+        for name, error in adopt(metric_stream, life).items():
             if error:
                 log.own("warning", "last_words_left", file=name, error=error)
             else:

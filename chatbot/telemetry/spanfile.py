@@ -21,9 +21,7 @@ from chatbot.telemetry.resources import Resources
 GATHER_S = 0.5
 
 _LINE_OF = 512
-_LINE_BYTES = (
-    1024 * 1024
-)  # with the messages themselves in it a span may have hundreds of kilobytes
+_LINE_BYTES = 1024 * 1024  # a span with the messages in it may have hundreds of kilobytes
 _SOURCES_AT_MOST = 1024
 
 

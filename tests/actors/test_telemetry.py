@@ -57,6 +57,7 @@ from chatbot.settings import (
 from chatbot.supervisor import plan
 from chatbot.telemetry import process
 from chatbot.telemetry.logs import SdkLogHandler
+from chatbot.telemetry.open import Source
 from chatbot.tracing import Recorder
 from tests.fakes import NO_COLLECTOR
 
@@ -697,6 +698,60 @@ def test_the_sums_survive_kill_9(tmp_path: Path) -> None:
     supervisor.close()
     assert true_total(logs / METRIC_FILE, "chatbot.retries") == 16
     assert not list(logs.glob("*.last*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize("how", ["killed by signal 9", "exit code 0", ""])
+def test_what_was_open_when_telemetry_was_killed_is_ended_by_its_successor(
+    tmp_path: Path, how: str
+) -> None:
+    logs = tmp_path / "logs"
+    table = logs / f"{SPAN_FILE}.{os.getpid()}.open"
+    supervisor = Supervisor()
+    born = spawn(supervisor, logs)
+    supervisor.wait_ready()
+    supervisor.report(started(1), started(2), started(3))
+    wait_for(table.exists)
+    supervisor.report(span(3))
+    wait_for(lambda: "span 3" in text_of(logs / SPAN_FILE))
+    os.kill(born.pid, signal.SIGKILL)
+    born.join(IN_TIME_S)
+    supervisor.close()
+    supervisor = Supervisor()
+    born = spawn(supervisor, logs)
+    supervisor.wait_ready()
+    supervisor.report(span(2))
+    if how:
+        supervisor.outbox.send(ProcessEnded("worker", 1, 4711, 10**18 + 700, how))
+    supervisor.outbox.send(Stop())
+    born.join(IN_TIME_S)
+    supervisor.close()
+    errors = {
+        name: each.get("status", {}).get("message", "") for name, each in spans_of(logs).items()
+    }
+    expected = {"killed by signal 9": "killed by signal 9", "exit code 0": ""}
+    assert errors == {"span 1": expected.get(how, "the program ended"), "span 2": "", "span 3": ""}
+    assert not list(logs.glob("*.open*")) + list(logs.glob("*.lock"))
+
+
+def test_what_a_dead_program_has_left_is_taken_at_once(start: Start, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    dead = 2**22 + 1  # no system gives its processes such a number
+    (logs / f"telemetry.{dead}.lock").touch()
+    left = [(Source("worker", 1, 4711), started(1))]
+    table = logs / f"{SPAN_FILE}.{dead}.open"
+    table.write_bytes(msgspec.json.encode(left))
+    (logs / f"{METRIC_FILE}.{dead}.last").write_text('{"resourceMetrics":[]}\n')
+    known_ns = table.stat().st_mtime_ns
+    room = start()
+    room.supervisor.wait_ready()
+    (ended,) = spans_of(logs).values()
+    assert ended["status"] == {"code": 2, "message": "the program was killed"}
+    assert ended["endTimeUnixNano"] == str(max(known_ns, int(ended["startTimeUnixNano"])))
+    assert text_of(logs / METRIC_FILE) == '{"resourceMetrics":[]}\n'
+    room.stop()
+    assert not [*logs.glob("*.open*"), *logs.glob("*.lock"), *logs.glob("*.last")]
 
 
 def written_spans(logs: Path) -> int:

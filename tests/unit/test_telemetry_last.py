@@ -13,11 +13,21 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from chatbot.messages import Measurement
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.last import LastWords, MetricFile, adopt
+from chatbot.telemetry.life import Life as Programs
 from chatbot.telemetry.metrics import Meters
 from chatbot.telemetry.resources import Resources
 
 OWN = f"metrics.{os.getppid()}.last"
 WORDS = '{"resourceMetrics":[]}\n'
+
+
+def adopted(stream: RotatingFile) -> dict[str, str]:
+    """Adopt as a program does that begins."""
+    programs = Programs(stream.path.parent)
+    try:
+        return adopt(stream, programs)
+    finally:
+        programs.end()
 
 
 class Life:
@@ -27,7 +37,7 @@ class Life:
         self.stream = RotatingFile(directory / "metrics")
         self.exported: list[MetricsData] = []
         self.file = MetricFile(self.stream, 3_600_000, self.exported.append)
-        self.adopted = adopt(self.stream, self.file.words.path)
+        self.adopted = adopted(self.stream)
         self.meters = Meters(Resources({}).of_program(1), [self.file])
 
     def count(self, value: int) -> None:
@@ -123,7 +133,7 @@ def test_those_of_the_dead_are_adopted_and_those_of_the_living_left(tmp_path: Pa
     for name in ("metrics.1.last", "metrics.3.last.tmp", "spans.4.last"):
         age(tmp_path / name, 61)
     stream = RotatingFile(tmp_path / "metrics")
-    assert adopt(stream, tmp_path / OWN) == {"metrics.1.last": ""}
+    assert adopted(stream) == {"metrics.1.last": ""}
     stream.close()
     assert (tmp_path / "metrics").read_text() == WORDS
     assert sorted(file.name for file in tmp_path.glob("*.last*")) == [
@@ -136,7 +146,7 @@ def test_those_of_the_dead_are_adopted_and_those_of_the_living_left(tmp_path: Pa
 def test_what_is_no_line_of_metrics_never_comes_into_the_file(tmp_path: Path, text: str) -> None:
     (tmp_path / OWN).write_text(text)
     stream = RotatingFile(tmp_path / "metrics")
-    assert adopt(stream, tmp_path / OWN) == {}
+    assert adopted(stream) == {}
     stream.close()
     assert (tmp_path / "metrics").read_text() == ""
     assert not (tmp_path / OWN).exists()
@@ -147,7 +157,7 @@ def test_last_words_stay_where_they_are_while_the_disk_is_full(tmp_path: Path) -
     (tmp_path / OWN).write_text(WORDS)
     (tmp_path / "metrics").symlink_to("/dev/full")
     stream = RotatingFile(tmp_path / "metrics")
-    told = adopt(stream, tmp_path / OWN)
+    told = adopted(stream)
     stream.close()
     assert "No space left" in told[OWN]
     assert (tmp_path / OWN).read_text() == WORDS
