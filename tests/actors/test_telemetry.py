@@ -547,6 +547,39 @@ def spawn(supervisor: Supervisor, logs: Path, environ: dict[str, str] | None = N
     return born
 
 
+def test_the_supervisor_hears_of_losses_once_a_second_at_most(tmp_path: Path) -> None:
+    told: list[Any] = []
+    telemetry = process.Telemetry(
+        TelemetrySettings(str(tmp_path), environ=NO_COLLECTOR), told.append
+    )
+    assert telemetry._sdk is not None
+    for tenths in range(25):
+        telemetry._sdk.dropped(1, "queue_full", "worker")
+        telemetry._tell_status(telemetry._sdk, 100.0 + tenths / 10)
+    telemetry.close(in_order=True)
+    assert told == [TelemetryStatus(number) for number in (1, 11, 21)]
+
+
+def test_what_the_sdk_says_of_its_end_is_not_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = process.Telemetry(TelemetrySettings(str(tmp_path), environ=NO_COLLECTOR), print)
+    sdk = telemetry._sdk
+    assert sdk is not None
+    logger = logging.getLogger("opentelemetry.sdk")
+    logger.warning("while it runs")
+    close = sdk.close
+
+    def complaining() -> None:
+        logger.warning("already shut down")
+        close()
+
+    monkeypatch.setattr(sdk, "close", complaining)
+    telemetry.close(in_order=True)
+    messages = [line["fields"]["message"] for line in json_lines(tmp_path / LOG_FILE)]
+    assert messages == ["while it runs"]
+
+
 WRONG = {
     "OTEL_METRICS_EXEMPLAR_FILTER": "bogus",
     "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "-3",
