@@ -78,8 +78,9 @@ def store(settings: Settings) -> ProcessSpec:
 
 def telemetry(settings: Settings) -> ProcessSpec:
     """The logs, traces and metrics; it tells the user when they cannot be written. It outlives the
-    supervisor, to write down how all ended."""
-    child = _child(settings, "telemetry", 0, "chatbot.telemetry.process", outlives_parent=True)
+    supervisor and whoever else is told to stop, to write down how all ended."""
+    stays: dict[str, bool] = {"outlives_parent": True, "heeds_sigterm": False}
+    child = _child(settings, "telemetry", 0, "chatbot.telemetry.process", **stays)
     says = FromTelemetry | FromAny
     return ProcessSpec(child, settings.telemetry, says, FOR_TELEMETRY, 30.0, 5.0, queued=1024)
 

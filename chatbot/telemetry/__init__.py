@@ -9,12 +9,12 @@
                          └─ Measurement ─▶ metrics ──▶ last ────▶ extrachat_metrics_process.log
                                                          └──▶ otlp
 
-Reading order: `process` (the loop) · `sdk` (the wiring) · `logs` and `redact` (lines for people) ·
-`open` (spans whose process may die) · `judge` and `limits` (what is well formed) · `otlpjson` and
-`spanfile` (the trace file) · `resources` · `metrics` and `exemplars` (the instruments) · `last` (the
-metrics file, and what survives a kill) · `otlp` (the network) with `destination` (where to),
-`courier` (a queue and its thread), `gate` (is anybody there), and `otlp_http`, `otlp_grpc`,
-`otlp_spans`, `otlp_logs`, which are imported only when somebody is · `files` (rotation).
+Reading order: `process` (the loop) · `variables` (what the environment says) · `sdk` (the wiring) ·
+`logs` and `redact` (lines for people) · `open` (spans whose process may die) · `judge` and `limits` (what
+is well formed) · `otlpjson` and `spanfile` (the trace file) · `resources` · `metrics` and `exemplars`
+(the instruments) · `last` (the metrics file, and what survives a kill) · `otlp` (the network) with
+`destination` (where to), `courier` (a queue and its thread), `gate` (is anybody there), and `otlp_http`,
+`otlp_grpc`, `otlp_spans`, `otlp_logs`, which are imported only when somebody is · `files` (rotation).
 
 This is the only room that imports `opentelemetry`, and the only process that writes the log files.
 """

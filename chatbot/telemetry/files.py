@@ -83,17 +83,18 @@ class RotatingFile:
         self.write_lines(text.encode("utf-8", "backslashreplace"))
         return len(text)
 
-    def write_lines(self, data: bytes) -> None:
-        """Take whole lines that are encoded already."""
+    def write_lines(self, data: bytes) -> bool:
+        """Take whole lines that are encoded already; return whether there was room for them."""
         with self._lock:
             if self._closed or self._pending_bytes + len(data) > _PENDING_BYTES:
                 self.dropped_lines += data.count(b"\n")
-            else:
-                self._pending.append(data)
-                self._pending_bytes += len(data)
-                # A disk that refuses is left in peace until the next flush.
-                if self._pending_bytes > _FLUSH_AT_BYTES and not self._refused:
-                    self._flush()
+                return False
+            self._pending.append(data)
+            self._pending_bytes += len(data)
+            # A disk that refuses is left in peace until the next flush.
+            if self._pending_bytes > _FLUSH_AT_BYTES and not self._refused:
+                self._flush()
+            return True
 
     def flush(self) -> None:
         """Write what is pending to the file; what the disk refuses stays pending."""

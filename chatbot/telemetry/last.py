@@ -9,8 +9,9 @@ that no kill tears it; after a `kill -9` at most one second of sums is missing.
     extrachat_metrics_process.log.4711.last   the last words, by the pid of the program's supervisor
 
 Whoever follows in the same program appends them to the metrics file before anything of its own; they
-are the final export of its predecessor. Those of another program are appended when they have not been
-touched for a minute: a program that lives touches its own. An orderly end writes a final line and
+are the final export of its predecessor. Those of another program are appended when it is dead
+(`life`); where that can be told by the age of the file only, a program that lives touches its own. An
+orderly end writes a final line and
 takes the last words back. The true total of a series is the sum of its last values over all its start
 times (`startTimeUnixNano`); the same line may be there twice, and changes nothing about that.
 
@@ -29,11 +30,13 @@ from opentelemetry.exporter.otlp.json.file.metric_exporter import FileMetricExpo
 from opentelemetry.sdk.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    MetricExportResult,
     MetricsData,
     PeriodicExportingMetricReader,
 )
 
 from chatbot.telemetry.files import RotatingFile, open_private
+from chatbot.telemetry.life import Life
 
 SUFFIX = ".last"
 
@@ -41,7 +44,6 @@ METRIC_INTERVAL_MS = 10_000
 
 _SAVE_EVERY_S = 1.0
 _TOUCH_EVERY_S = 15.0
-_LIVING_S = 60.0
 
 
 def metric_interval_ms(environ: Mapping[str, str]) -> int:
@@ -105,12 +107,11 @@ class MetricFile(PeriodicExportingMetricReader):
 
     def keep(self, *, changed: bool) -> bool:
         """Write the last words if there are new ones and it is time, or touch them; return whether
-        they were written."""
+        they were written. What could not be is tried again when it is time."""
         now = time.monotonic()
         if changed and now - self._saved_at >= _SAVE_EVERY_S:
             self._saved_at = now
-            self._save()
-            return True
+            return self._save()
         if self.words.is_there and now - self._saved_at >= _TOUCH_EVERY_S:
             self._saved_at = now
             try:
@@ -119,24 +120,28 @@ class MetricFile(PeriodicExportingMetricReader):
                 self._save()
         return False
 
-    def _save(self) -> None:
+    def _save(self) -> bool:
         self._saving.on = True
+        self._saving.done = False
         try:
             self.collect()
         finally:
             self._saving.on = False
+        return bool(self._saving.done)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **more: Any
     ) -> None:
         if getattr(self._saving, "on", False):
-            self._save_exporter.export(metrics_data)  # logs what goes wrong, and never raises
+            # It logs what goes wrong, and never raises.
+            result = self._save_exporter.export(metrics_data)
+            self._saving.done = result is MetricExportResult.SUCCESS
         else:
             super()._receive_metrics(metrics_data, timeout_millis, **more)
             self._also(metrics_data)
 
 
-def adopt(stream: RotatingFile, own: Path) -> dict[str, str]:
+def adopt(stream: RotatingFile, life: Life) -> dict[str, str]:
     """Append the last words of the predecessor and of programs that are dead; return their names,
     each with the reason why it could not be done, or an empty string.
 
@@ -146,7 +151,7 @@ def adopt(stream: RotatingFile, own: Path) -> dict[str, str]:
     told: dict[str, str] = {}
     for path in sorted(stream.path.parent.glob(f"{stream.path.name}.*{SUFFIX}*")):
         try:
-            if path != own and abs(time.time() - path.stat().st_mtime) < _LIVING_S:
+            if not life.is_over_for(path):
                 continue
             text = path.read_text(encoding="utf-8", errors="replace")
             if path.suffix == SUFFIX and _is_line_of_metrics(text):

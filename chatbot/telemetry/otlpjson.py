@@ -97,7 +97,7 @@ class _Scope(msgspec.Struct):
 
 class _ScopeSpans(msgspec.Struct):
     scope: _Scope
-    spans: list[Span]
+    spans: list[msgspec.Raw]
 
 
 class _Resource(msgspec.Struct):
@@ -148,8 +148,13 @@ def resource(attributes: Mapping[str, AttributeValue]) -> msgspec.Raw:
     return msgspec.Raw(_encoder.encode(_Resource(_attributes(attributes))))
 
 
-def line(spans: Iterable[tuple[msgspec.Raw, list[Span]]]) -> bytes:
-    """Return the line, without its end, of spans by the Resource of their process."""
+def encoded(judged: Judged) -> bytes:
+    """Return a span as it will stand in a line."""
+    return _encoder.encode(span(judged))
+
+
+def line(spans: Iterable[tuple[msgspec.Raw, list[msgspec.Raw]]]) -> bytes:
+    """Return the line, without its end, of encoded spans by the Resource of their process."""
     return _encoder.encode(
         _Line([_ResourceSpans(of, (_ScopeSpans(_SCOPE, each),)) for of, each in spans])
     )

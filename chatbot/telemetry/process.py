@@ -9,10 +9,11 @@ Everything in a batch is on the disk before the next batch is taken, spans withi
 the sums of the metrics within a second: that is all that a kill can lose.
 """
 
+import contextlib
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -46,10 +47,13 @@ from chatbot.settings import (
     TRACE_LOG_FILE,
     TelemetrySettings,
 )
-from chatbot.telemetry import redact
+from chatbot.telemetry import redact, variables
 from chatbot.telemetry.files import RotatingFile
+from chatbot.telemetry.life import Life
 from chatbot.telemetry.logs import LogFile, SdkLogHandler, TraceLog
-from chatbot.telemetry.open import OpenSpans, Source, source_of
+from chatbot.telemetry.open import PROGRAM_KILLED, OpenSpans, Source, end, source_of
+from chatbot.telemetry.openfile import SUFFIX as OPEN_SUFFIX
+from chatbot.telemetry.openfile import OpenFile, announced_in, claimed
 from chatbot.tracing import Recorder
 
 if TYPE_CHECKING:
@@ -80,23 +84,16 @@ def main(
     telemetry = Telemetry(settings, outbox.send)
     gc.freeze()  # what has been imported is here to stay
     gc.set_threshold(*_COLLECT_AT)
-    all_over = False
-
-    def on_arrival(batch: list[TelemetryInbox]) -> None:
-        nonlocal all_over
-        all_over = all_over or any(isinstance(message, Stop) for message in batch)
-
-    # A Stop that comes through the pipe, or its end, means that the program is over. A signal to
-    # this process alone does not: somebody else will hear how the open spans ended.
-    inbox.on_arrival = on_arrival
     outbox.send(Ready(os.getpid()))
+    in_order = False
     for batch in batches(inbox, outbox, recorder, _LOOK_EVERY_S):
         stopping = _take_in_hand(telemetry, outbox, batch)
         if stopping:
+            in_order = any(isinstance(each, Stop) and each is not inbox.parting for each in batch)
             while rest := inbox.take(0):  # what had arrived behind the Stop
                 _take_in_hand(telemetry, outbox, rest)
             break
-    telemetry.close(all_over=all_over)
+    telemetry.close(in_order=in_order)
     return ExitCode.OK
 
 
@@ -133,7 +130,10 @@ class Telemetry:
         self._log = LogFile(self._log_stream, os.getpid(), debug=settings.debug)
         self._sdk: Sdk | None = None
         self._debug = settings.debug
-        if settings.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
+        environ, wrong = variables.cleaned(settings.environ)
+        for each in wrong:
+            self._log.own("warning", "wrong_variable", **each._asdict())
+        if environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true":
             streams = [
                 RotatingFile(directory / name) for name in (TRACE_LOG_FILE, SPAN_FILE, METRIC_FILE)
             ]
@@ -141,7 +141,12 @@ class Telemetry:
             trace_log = TraceLog(streams[0])
             self._sdk_log = SdkLogHandler(self._log, trace_log)
             self._sdk_log.attach()
-            self._sdk = _open_sdk(settings, streams[1], streams[2], self._log, trace_log)
+            _put_right(settings.environ, environ)
+            self._life = Life(directory)
+            self._sdk = _open_sdk(environ, streams[1], streams[2], self._log, trace_log, self._life)
+            self._open_file = OpenFile(directory, self._open_spans)
+            self._adopt_spans(self._sdk, streams[1], self._life)
+            self._life.bury()
 
     def take(self, batch: list[TelemetryInbox]) -> bool:
         """Spread a batch and put it on the disk; return whether it held a Stop."""
@@ -166,19 +171,23 @@ class Telemetry:
             self._sdk.end_batch(now)
         self._flush()
         if self._sdk is not None:
+            self._keep_open_spans(self._sdk, now)
             self._tell_status(self._sdk, now)
         return stopping
 
-    def close(self, *, all_over: bool) -> None:
-        """Drain everything into the files and close them. When it is `all_over`, nobody will tell
-        any more how the spans that are still open have ended."""
+    def close(self, *, in_order: bool) -> None:
+        """Drain everything into the files and close them. Nobody will tell any more how the spans
+        that are still open have ended. `in_order`: the supervisor has said that it is over."""
         if self._sdk is not None:
-            if all_over:
-                for source, span in self._open_spans.end_all(time.time_ns()):
-                    self._sdk.add_span(span, source)
+            for source, span in self._open_spans.end_all(time.time_ns(), in_order=in_order):
+                self._sdk.add_span(span, source)
             self._sdk_log.quiet()
             self._sdk.close()
         self._flush()
+        if self._sdk is not None:
+            with contextlib.suppress(OSError):  # a later start takes them away
+                self._open_file.take_back()
+                self._life.end()
         for stream in self._streams:
             stream.close()
 
@@ -187,6 +196,37 @@ class Telemetry:
         for span in self._open_spans.end_of(source_of(ended), ended.time_ns, how):
             if self._sdk is not None:
                 self._sdk.add_span(span, source_of(ended))
+
+    def _adopt_spans(self, sdk: "Sdk", stream: RotatingFile, life: Life) -> None:
+        """Take over what the predecessor knew to be open, and end what dead programs have left."""
+        own = self._open_file.path
+        for path in sorted(own.parent.glob(f"{SPAN_FILE}.*{OPEN_SUFFIX}*")):
+            try:
+                if not life.is_over_for(path):
+                    continue
+                if path == own:
+                    for source, span in announced_in(path):
+                        self._open_spans.began(span, source)
+                    continue
+                if path.suffix == OPEN_SUFFIX:
+                    path = claimed(path)
+                    known_ns = path.stat().st_mtime_ns
+                    for source, span in announced_in(path):
+                        sdk.add_span(end(span, known_ns, PROGRAM_KILLED), source)
+                    sdk.flush()
+                    stream.flush()
+                if not stream.is_behind:
+                    path.unlink()
+            except FileNotFoundError:  # another program was faster
+                continue
+            except OSError as error:
+                self._log.own("warning", "open_spans_left", file=path.name, error=str(error))
+
+    def _keep_open_spans(self, sdk: "Sdk", now: float) -> None:
+        try:
+            self._open_file.keep(now, time.time_ns())
+        except OSError:  # it is tried again
+            sdk.write_failed(1, self._open_file.path.name)
 
     def _tell_status(self, sdk: "Sdk", now: float) -> None:
         status = TelemetryStatus(sdk.dropped_so_far, sdk.collector)
@@ -266,17 +306,27 @@ class Telemetry:
         self._log_stream.flush()
 
 
+def _put_right(given: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Give the SDK, which reads the environment of its process by itself, what it can read."""
+    for name, value in given.items():
+        if name not in environ:
+            os.environ.pop(name, None)
+        elif environ[name] != value:
+            os.environ[name] = environ[name]
+
+
 def _open_sdk(
-    settings: TelemetrySettings,
+    environ: Mapping[str, str],
     spans: RotatingFile,
     metrics: RotatingFile,
     log: LogFile,
     trace_log: TraceLog,
+    life: Life,
 ) -> "Sdk":
     # Imported here: it takes 100 ms, and nothing of it is used when it is switched off.
     from chatbot.telemetry.sdk import Sdk
 
-    return Sdk(settings.environ, spans, metrics, log, trace_log)
+    return Sdk(environ, spans, metrics, log, trace_log, life)
 
 
 def _salvage(payload: bytes) -> tuple[list[Record], int]:

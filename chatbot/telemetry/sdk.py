@@ -19,12 +19,15 @@ from chatbot.telemetry import limits
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.judge import Judge
 from chatbot.telemetry.last import MetricFile, adopt, metric_interval_ms
+from chatbot.telemetry.life import Life
 from chatbot.telemetry.logs import LogFile, TraceLog
 from chatbot.telemetry.metrics import Meters
 from chatbot.telemetry.open import Source
 from chatbot.telemetry.otlp import FinishedSpan, LogLine, Otlp
 from chatbot.telemetry.resources import Resources
 from chatbot.telemetry.spanfile import SpanFile
+
+_EXPORT = "export_otlp_"
 
 
 class Sdk:
@@ -37,6 +40,7 @@ class Sdk:
         metric_stream: RotatingFile,
         log: LogFile,
         trace_log: TraceLog,
+        life: Life,
     ) -> None:
         self._trace_log = trace_log
         self._metric_stream = metric_stream
@@ -54,7 +58,7 @@ class Sdk:
         own = resources.of(Source("telemetry", 0, os.getpid()))
         log.also = lambda record: self._otlp.add_line(LogLine(record, own))
         self._otlp.announce()
-        for name, error in adopt(metric_stream, self._metric_file.words.path).items():
+        for name, error in adopt(metric_stream, life).items():
             if error:
                 log.own("warning", "last_words_left", file=name, error=error)
             else:
@@ -83,8 +87,10 @@ class Sdk:
             self.dropped(1, f"measurement_{reason}", source.role)
 
     def dropped(self, number: int, reason: str, role: str) -> None:
-        """Count records that were given up."""
-        self.dropped_so_far += number
+        """Count records that were given up. Those that only a collector has missed are in the files,
+        and in no one's way: they are in the metric alone."""
+        if not reason.startswith(_EXPORT):
+            self.dropped_so_far += number
         attributes: dict[str, AttributeValue] = {"reason": reason, "chatbot.process.role": role}
         self._meters.count("chatbot.telemetry.dropped", number, attributes)
 
@@ -112,8 +118,9 @@ class Sdk:
     def _count_losses(self) -> None:
         """Bring the counters up to what was lost since the last time. What no collector was there for
         is not lost: it is in the files."""
-        losses = {f"export_otlp_{name}": lost for name, lost in self._otlp.lost.items()}
+        losses = {f"{_EXPORT}{name}": lost for name, lost in self._otlp.lost.items()}
         losses["malformed_span"] = self._judge.malformed
+        losses["span_file"] = self._span_file.lost
         for reason, lost in losses.items():
             new = lost - self._lost_seen.get(reason, 0)
             if new:

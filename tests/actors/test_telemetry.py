@@ -1,7 +1,6 @@
 """The telemetry process's `main`, run here over real pipes, and once as a real process that is killed."""
 
 import contextlib
-import gzip
 import json
 import logging
 import multiprocessing
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -28,7 +26,6 @@ from chatbot import actor
 from chatbot.errors import ChatbotError, ExitCode
 from chatbot.mailbox import Inbox, Outbox, Reader
 from chatbot.messages import (
-    AttributeValue,
     Flush,
     Flushed,
     FromAny,
@@ -46,15 +43,26 @@ from chatbot.messages import (
     Taken,
     TelemetryStatus,
 )
-from chatbot.settings import LOG_FILE, METRIC_FILE, SPAN_FILE, TRACE_LOG_FILE, TelemetrySettings
+from chatbot.settings import (
+    LOG_FILE,
+    METRIC_FILE,
+    SPAN_FILE,
+    TRACE_LOG_FILE,
+    Arguments,
+    TelemetrySettings,
+    load,
+)
+from chatbot.supervisor import plan
 from chatbot.telemetry import process
 from chatbot.telemetry.destination import SIGNALS
 from chatbot.telemetry.gate import Gate
 from chatbot.telemetry.logs import SdkLogHandler
+from chatbot.telemetry.open import Source
 from chatbot.tracing import Recorder
 from tests.fakes import NO_COLLECTOR
 
 IN_TIME_S = 30.0
+SETTINGS = load(Arguments(mode="chat"), {})
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -547,13 +555,93 @@ def test_the_supervisor_hears_how_much_was_given_up(start: Start) -> None:
 
 
 def spawn(supervisor: Supervisor, logs: Path, environ: dict[str, str] | None = None) -> Any:
-    child = actor.Child("telemetry", 0, "chatbot.telemetry.process", outlives_parent=True)
+    child = plan.telemetry(SETTINGS).child
     settings = TelemetrySettings(str(logs), environ=environ or NO_COLLECTOR)
     ends = (supervisor.child_inbox, supervisor.child_outbox)
     born = SPAWN.Process(target=actor.run, args=(child, *ends))
     born.start()
     supervisor.parent_out.send_bytes(msgspec.msgpack.encode(settings))
     return born
+
+
+def test_the_supervisor_hears_of_losses_once_a_second_at_most(tmp_path: Path) -> None:
+    told: list[Any] = []
+    telemetry = process.Telemetry(
+        TelemetrySettings(str(tmp_path), environ=NO_COLLECTOR), told.append
+    )
+    assert telemetry._sdk is not None
+    for tenths in range(25):
+        telemetry._sdk.dropped(1, "queue_full", "worker")
+        telemetry._tell_status(telemetry._sdk, 100.0 + tenths / 10)
+    telemetry.close(in_order=True)
+    assert told == [TelemetryStatus(number) for number in (1, 11, 21)]
+
+
+def test_what_the_sdk_says_of_its_end_is_not_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = process.Telemetry(TelemetrySettings(str(tmp_path), environ=NO_COLLECTOR), print)
+    sdk = telemetry._sdk
+    assert sdk is not None
+    logger = logging.getLogger("opentelemetry.sdk")
+    logger.warning("while it runs")
+    close = sdk.close
+
+    def complaining() -> None:
+        logger.warning("already shut down")
+        close()
+
+    monkeypatch.setattr(sdk, "close", complaining)
+    telemetry.close(in_order=True)
+    messages = [line["fields"]["message"] for line in json_lines(tmp_path / LOG_FILE)]
+    assert messages == ["while it runs"]
+
+
+WRONG = {
+    "OTEL_METRICS_EXEMPLAR_FILTER": "bogus",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "-3",
+    "OTEL_SPAN_LINK_COUNT_LIMIT": "x",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "soon",
+    "OTEL_EXPORTER_OTLP_HEADERS": "s3cret",
+}
+
+
+def test_wrong_variables_end_nothing_and_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The SDK reads the environment of its process, which a child is born with."""
+    logs = tmp_path / "logs"
+    for name, value in WRONG.items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # its exporters are made, too
+        port = silent.getsockname()[1]
+        endpoint = f"http://127.0.0.1:{port}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        supervisor = Supervisor()
+        born = spawn(supervisor, logs, {**WRONG, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+        supervisor.wait_ready()
+        assert supervisor.heard(Ready)
+        supervisor.report(span(1), Measurement("chatbot.retries", "counter", 1))
+        wait_for(lambda: "span 1" in text_of(logs / SPAN_FILE))
+        supervisor.outbox.send(Stop())
+        born.join(IN_TIME_S)
+    supervisor.close()
+    assert born.exitcode == ExitCode.OK
+    told = {
+        line["fields"]["name"]: line["fields"]["used"]
+        for line in json_lines(logs / LOG_FILE)
+        if line["event"] == "wrong_variable"
+    }
+    assert told == {
+        "OTEL_METRICS_EXEMPLAR_FILTER": "trace_based",
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "128",
+        "OTEL_SPAN_LINK_COUNT_LIMIT": "128",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "10000",
+        "OTEL_EXPORTER_OTLP_HEADERS": "0 of 1 headers",
+    }
+    assert counters(logs)["chatbot.retries"] == {(): 1}
+    assert "s3cret" not in text_of(logs / LOG_FILE) + text_of(logs / TRACE_LOG_FILE)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
@@ -583,20 +671,24 @@ def test_a_killed_process_has_lost_nothing_that_was_written(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
-def test_a_process_that_is_terminated_drains_first(
+def test_a_signal_to_all_the_program_does_not_end_who_writes_down_its_end(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    logs = tmp_path / "logs"
     supervisor = Supervisor()
-    born = spawn(supervisor, tmp_path / "logs")
+    born = spawn(supervisor, logs)
     supervisor.wait_ready()
-    supervisor.report(span(1), Measurement("chatbot.retries", "counter", 1))
-    wait_for(lambda: "span 1" in text_of(tmp_path / "logs" / TRACE_LOG_FILE))
+    supervisor.report(started(1), log("before"))
+    wait_for(lambda: "before" in text_of(logs / LOG_FILE))
     os.kill(born.pid, signal.SIGTERM)
+    supervisor.report(span(1), Measurement("chatbot.retries", "counter", 1))
+    wait_for(lambda: "span 1" in text_of(logs / TRACE_LOG_FILE))
+    supervisor.vanish()
     born.join(IN_TIME_S)
     assert born.exitcode == ExitCode.OK
     supervisor.close()
-    assert span_names(tmp_path / "logs") == ["span 1"]
-    assert counters(tmp_path / "logs")["chatbot.retries"] == {(): 1}
+    assert not spans_of(logs)["span 1"].get("status")
+    assert counters(logs)["chatbot.retries"] == {(): 1}
     assert capfd.readouterr() == ("", "")
 
 
@@ -668,64 +760,55 @@ def test_it_tells_what_it_takes_in_hand_a_few_reports_at_once(start: Start) -> N
     assert max(taken) <= 64
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
-def test_a_signal_to_telemetry_alone_leaves_the_open_spans_to_their_processes(
-    tmp_path: Path,
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize("how", ["killed by signal 9", "exit code 0", ""])
+def test_what_was_open_when_telemetry_was_killed_is_ended_by_its_successor(
+    tmp_path: Path, how: str
 ) -> None:
     logs = tmp_path / "logs"
-    for life in (1, 2):
-        supervisor = Supervisor()
-        born = spawn(supervisor, logs)
-        supervisor.wait_ready()
-        supervisor.report(started(1) if life == 1 else span(1), log("one"))
-        wait_for(lambda n=life: text_of(logs / LOG_FILE).count("one") == n)  # type: ignore[misc]
-        os.kill(born.pid, signal.SIGTERM)
-        born.join(IN_TIME_S)
-        supervisor.close()
-    assert "status" not in spans_of(logs)["span 1"] or spans_of(logs)["span 1"]["status"] == {}
-
-
-def written_spans(logs: Path) -> int:
-    """Count the spans in the trace file and its backups; every line is whole."""
-    parts = [gzip.decompress(path.read_bytes()) for path in logs.glob(f"{SPAN_FILE}.*.gz")]
-    assert len(parts) < 3, "older ones may have been removed"
-    lines = b"".join([*parts, (logs / SPAN_FILE).read_bytes()]).splitlines()
-    return sum(
-        len(scope["spans"])
-        for line in lines
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-    )
-
-
-def test_a_burst_of_100_000_spans_is_written_or_counted_within_bounded_memory(
-    tmp_path: Path,
-) -> None:
-    logs = tmp_path / "logs"
-    supervisor = Supervisor(queued=256)
+    table = logs / f"{SPAN_FILE}.{os.getpid()}.open"
+    supervisor = Supervisor()
     born = spawn(supervisor, logs)
     supervisor.wait_ready()
-    memory = psutil.Process(born.pid).memory_info
-    before = memory().rss
-    refused = 0
-    highest = before
-    for first in range(0, 100_000, 64):  # as fast as they can be made; what does not fit is counted
-        records = [span(number, name="s") for number in range(first + 1, first + 65)]
-        records = records[: 100_000 - first]
-        payload = msgspec.msgpack.encode(records)
-        if not supervisor.outbox.offer(Report("worker", 1, 4711, payload, records=len(records))):
-            refused += len(records)
-        highest = max(highest, memory().rss)
-    lost: dict[str, AttributeValue] = {"reason": "queue_full", "chatbot.process.role": "worker"}
-    supervisor.report(Measurement("chatbot.telemetry.dropped", "counter", refused, lost))
-    supervisor.outbox.send(Stop())
-    while born.is_alive():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            highest = max(highest, memory().rss)
-        born.join(0.02)
+    supervisor.report(started(1), started(2), started(3))
+    wait_for(table.exists)
+    supervisor.report(span(3))
+    wait_for(lambda: "span 3" in text_of(logs / SPAN_FILE))
+    os.kill(born.pid, signal.SIGKILL)
+    born.join(IN_TIME_S)
     supervisor.close()
-    exported = true_total(logs / METRIC_FILE, "chatbot.telemetry.exported")
-    dropped = true_total(logs / METRIC_FILE, "chatbot.telemetry.dropped")
-    assert written_spans(logs) == exported
-    assert exported + dropped == 100_000
-    assert highest - before < 100 * 2**20
+    supervisor = Supervisor()
+    born = spawn(supervisor, logs)
+    supervisor.wait_ready()
+    supervisor.report(span(2))
+    if how:
+        supervisor.outbox.send(ProcessEnded("worker", 1, 4711, 10**18 + 700, how))
+    supervisor.outbox.send(Stop())
+    born.join(IN_TIME_S)
+    supervisor.close()
+    errors = {
+        name: each.get("status", {}).get("message", "") for name, each in spans_of(logs).items()
+    }
+    expected = {"killed by signal 9": "killed by signal 9", "exit code 0": ""}
+    assert errors == {"span 1": expected.get(how, "the program ended"), "span 2": "", "span 3": ""}
+    assert not list(logs.glob("*.open*")) + list(logs.glob("*.lock"))
+
+
+def test_what_a_dead_program_has_left_is_taken_at_once(start: Start, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    dead = 2**22 + 1  # no system gives its processes such a number
+    (logs / f"telemetry.{dead}.lock").touch()
+    left = [(Source("worker", 1, 4711), started(1))]
+    table = logs / f"{SPAN_FILE}.{dead}.open"
+    table.write_bytes(msgspec.json.encode(left))
+    (logs / f"{METRIC_FILE}.{dead}.last").write_text('{"resourceMetrics":[]}\n')
+    known_ns = table.stat().st_mtime_ns
+    room = start()
+    room.supervisor.wait_ready()
+    (ended,) = spans_of(logs).values()
+    assert ended["status"] == {"code": 2, "message": "the program was killed"}
+    assert ended["endTimeUnixNano"] == str(max(known_ns, int(ended["startTimeUnixNano"])))
+    assert text_of(logs / METRIC_FILE) == '{"resourceMetrics":[]}\n'
+    room.stop()
+    assert not [*logs.glob("*.open*"), *logs.glob("*.lock"), *logs.glob("*.last")]

@@ -102,6 +102,6 @@ def test_without_telemetry_nobody_waits_for_it_and_top_says_so(
     (tmp_path / "afile").touch()
     result = chatbot("--backend", "sim", "--log-dir", "afile", stdin="a q\n/trace\n/top\n")
     said = result.out + result.err
-    assert "there is no trace of this turn in afile" in said
+    assert "cannot read afile" in said
     assert "telemetry: not running (afile: cannot write the log files there" in said
     assert "nothing is recorded, 0 records" not in said

@@ -13,11 +13,21 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from chatbot.messages import Measurement
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.last import LastWords, MetricFile, adopt
+from chatbot.telemetry.life import Life as Programs
 from chatbot.telemetry.metrics import Meters
 from chatbot.telemetry.resources import Resources
 
 OWN = f"metrics.{os.getppid()}.last"
 WORDS = '{"resourceMetrics":[]}\n'
+
+
+def adopted(stream: RotatingFile) -> dict[str, str]:
+    """Adopt as a program does that begins."""
+    programs = Programs(stream.path.parent)
+    try:
+        return adopt(stream, programs)
+    finally:
+        programs.end()
 
 
 class Life:
@@ -27,7 +37,7 @@ class Life:
         self.stream = RotatingFile(directory / "metrics")
         self.exported: list[MetricsData] = []
         self.file = MetricFile(self.stream, 3_600_000, self.exported.append)
-        self.adopted = adopt(self.stream, self.file.words.path)
+        self.adopted = adopted(self.stream)
         self.meters = Meters(Resources({}).of_program(1), [self.file])
 
     def count(self, value: int) -> None:
@@ -123,7 +133,7 @@ def test_those_of_the_dead_are_adopted_and_those_of_the_living_left(tmp_path: Pa
     for name in ("metrics.1.last", "metrics.3.last.tmp", "spans.4.last"):
         age(tmp_path / name, 61)
     stream = RotatingFile(tmp_path / "metrics")
-    assert adopt(stream, tmp_path / OWN) == {"metrics.1.last": ""}
+    assert adopted(stream) == {"metrics.1.last": ""}
     stream.close()
     assert (tmp_path / "metrics").read_text() == WORDS
     assert sorted(file.name for file in tmp_path.glob("*.last*")) == [
@@ -136,7 +146,7 @@ def test_those_of_the_dead_are_adopted_and_those_of_the_living_left(tmp_path: Pa
 def test_what_is_no_line_of_metrics_never_comes_into_the_file(tmp_path: Path, text: str) -> None:
     (tmp_path / OWN).write_text(text)
     stream = RotatingFile(tmp_path / "metrics")
-    assert adopt(stream, tmp_path / OWN) == {}
+    assert adopted(stream) == {}
     stream.close()
     assert (tmp_path / "metrics").read_text() == ""
     assert not (tmp_path / OWN).exists()
@@ -147,7 +157,7 @@ def test_last_words_stay_where_they_are_while_the_disk_is_full(tmp_path: Path) -
     (tmp_path / OWN).write_text(WORDS)
     (tmp_path / "metrics").symlink_to("/dev/full")
     stream = RotatingFile(tmp_path / "metrics")
-    told = adopt(stream, tmp_path / OWN)
+    told = adopted(stream)
     stream.close()
     assert "No space left" in told[OWN]
     assert (tmp_path / OWN).read_text() == WORDS
@@ -167,6 +177,20 @@ def test_the_living_touch_theirs_and_write_them_again_when_they_were_taken(tmp_p
     life.file._saved_at -= 16.0
     life.file.keep(changed=False)
     assert '"asInt":"4"' in path.read_text()
+    life.ended()
+
+
+def test_words_that_the_disk_did_not_take_are_tried_again(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.count(3)
+    in_the_way = life.file.words.path.with_name(life.file.words.path.name + ".tmp")
+    in_the_way.mkdir()
+    assert not life.file.keep(changed=True)
+    assert not life.file.keep(changed=True)  # it is not time yet
+    in_the_way.rmdir()
+    life.file._saved_at -= 1.0
+    assert life.file.keep(changed=True)
+    assert '"asInt":"3"' in life.file.words.path.read_text()
     life.ended()
 
 

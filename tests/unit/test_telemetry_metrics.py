@@ -249,6 +249,23 @@ def test_an_exemplar_is_shown_again_until_it_is_old() -> None:
         assert exemplar.filtered_attributes == {"left": 2}
 
 
+def test_the_contexts_of_traces_without_end_are_kept_in_bounds() -> None:
+    contexts = Contexts()
+    for number in range(1, 1001):
+        assert contexts.of(f"00-{number:032x}-{number:016x}-01") is not None
+    assert len(contexts._made) <= 64
+
+
+def test_waits_and_commits_are_told_apart_from_a_tenth_of_a_millisecond_to_ten_seconds(
+    room: Room,
+) -> None:
+    for name in ("chatbot.queue.wait", "chatbot.store.commit.duration"):
+        room.meters.add(Measurement(name, "histogram", 1.0))
+    below_a_second = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500]
+    for metric in room.close().values():
+        assert point_of(metric)["explicitBounds"] == [*below_a_second, 1000, 2500, 5000, 10000]
+
+
 def test_a_gauge_holds_the_last_value(room: Room) -> None:
     for value in (3, 8, 5):
         room.meters.add(

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from chatbot.messages import SpanStarted
-from chatbot.telemetry.open import PROGRAM_ENDED, OpenSpans, Source
+from chatbot.telemetry.open import IN_ORDER, PROGRAM_ENDED, OpenSpans, Source
 
 WORKER = Source("worker", 1, 4711)
 AGAIN = Source("worker", 1, 4712)  # the same slot, started again
@@ -52,6 +52,34 @@ def test_a_span_never_ends_before_it_began() -> None:
     assert span.end_ns == 9000
 
 
+def test_what_a_process_that_ended_in_order_has_left_open_is_no_error() -> None:
+    spans = OpenSpans()
+    spans.began(started(1, attributes={"gen_ai.request.model": "m"}), WORKER)
+    (span,) = spans.end_of(WORKER, 5000, IN_ORDER)
+    assert (span.start_ns, span.end_ns, span.error) == (1000, 1000, "")
+    assert span.attributes == {"gen_ai.request.model": "m", "chatbot.end_unknown": True}
+
+
+def test_a_supervisor_that_has_said_stop_has_ended_its_own() -> None:
+    spans = OpenSpans()
+    spans.began(started(1), Source("supervisor", 0, 1))
+    spans.began(started(2), WORKER)
+    errors = [span.error for _, span in spans.end_all(5000, in_order=True)]
+    assert errors == ["", PROGRAM_ENDED]
+    spans.began(started(3), Source("supervisor", 0, 1))
+    assert [span.error for _, span in spans.end_all(5000, in_order=False)] == [PROGRAM_ENDED]
+
+
+def test_the_table_tells_since_when_something_is_open() -> None:
+    spans = OpenSpans()
+    assert spans.since_ns() is None
+    spans.began(started(1, start_ns=1000), WORKER)
+    spans.began(started(2, start_ns=2000), WORKER)
+    assert spans.since_ns() == 1000
+    spans.ended(started(1).span_id, WORKER)
+    assert spans.since_ns() == 2000
+
+
 def test_an_end_that_nobody_describes_is_an_error_all_the_same() -> None:
     spans = OpenSpans()
     spans.began(started(1), WORKER)
@@ -62,13 +90,13 @@ def test_the_end_of_the_program_ends_all_with_their_sources() -> None:
     spans = OpenSpans()
     spans.began(started(1), WORKER)
     spans.began(started(2), STORE)
-    ended = spans.end_all(5000)
+    ended = spans.end_all(5000, in_order=False)
     assert [(source, span.name) for source, span in ended] == [
         (WORKER, "span 1"),
         (STORE, "span 2"),
     ]
     assert {span.error for _, span in ended} == {PROGRAM_ENDED}
-    assert spans.end_all(6000) == []
+    assert spans.end_all(6000, in_order=False) == []
 
 
 def test_beyond_the_bound_the_oldest_are_forgotten() -> None:

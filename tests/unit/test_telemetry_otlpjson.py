@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 from hypothesis import given
 from opentelemetry.exporter.otlp.json.file.trace_exporter import FileSpanExporter
 
@@ -69,11 +70,11 @@ def official(spans: list[Sourced]) -> Any:
 
 
 def ours(spans: list[Sourced]) -> Any:
-    groups: dict[Source, tuple[Any, list[otlpjson.Span]]] = {}
+    groups: dict[Source, tuple[msgspec.Raw, list[msgspec.Raw]]] = {}
     for span, source in judged(spans):
         attributes: dict[str, AttributeValue] = dict(RESOURCES.of(source).attributes)  # type: ignore[arg-type] # the SDK's type is wider
         group = groups.setdefault(source, (otlpjson.resource(attributes), []))
-        group[1].append(otlpjson.span(span))
+        group[1].append(msgspec.Raw(otlpjson.encoded(span)))
     return json.loads(otlpjson.line(groups.values()))
 
 

@@ -286,6 +286,56 @@ def test_a_line_is_written_after_half_a_second_or_when_it_has_512_spans(tmp_path
     stream.close()
 
 
+def test_a_line_has_a_megabyte_at_most_and_no_span_is_lost_for_its_neighbours(
+    tmp_path: Path,
+) -> None:
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources({}))
+    long = {"gen_ai.input.messages": "x" * 64_000, "gen_ai.output.messages": "y" * 64_000}
+    for _ in range(70):
+        file.add(Judged(record(attributes=long)), WORKER)
+    file.write()
+    stream.close()
+    lines = (tmp_path / "spans").read_bytes().splitlines()
+    assert max(map(len, lines)) < 1024 * 1024 + 4096
+    numbers = [
+        len(json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]) for line in lines
+    ]
+    assert sum(numbers) == 70
+    assert numbers[0] == 8
+    assert (file.written, file.lost, stream.dropped_lines) == (70, 0, 0)
+
+
+def test_only_what_the_stream_took_counts_as_written(tmp_path: Path) -> None:
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources({}))
+    file.add(Judged(record()), WORKER)
+    file.write()
+    stream.close()
+    for _ in range(3):
+        file.add(Judged(record()), WORKER)
+    file.write()
+    assert (file.written, file.lost) == (1, 3)
+
+
+def test_sources_without_end_are_kept_in_bounds(tmp_path: Path) -> None:
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources({}))
+    for pid in range(1, 3001):
+        file.add(Judged(record()), Source("worker", 0, pid))
+    file.write()
+    stream.close()
+    assert len(file._encoded) <= 1024
+    pids = [
+        attribute["value"]["intValue"]
+        for line in (tmp_path / "spans").read_text().splitlines()
+        for each in json.loads(line)["resourceSpans"]
+        for attribute in each["resource"]["attributes"]
+        if attribute["key"] == "process.pid"
+    ]
+    assert pids == [str(pid) for pid in range(1, 3001)]
+
+
 def test_no_sign_in_a_span_can_drive_a_terminal(tmp_path: Path) -> None:
     (line,) = written(tmp_path, (record(name="\x9b31m\x1b[2J\x7f\u202e"), WORKER))
     assert line.isprintable()
