@@ -43,7 +43,9 @@ def from_environment(environ: Mapping[str, str], *, debug: bool = False) -> Trac
         enabled=of("OTEL_SDK_DISABLED") != "true",
         sample_ratio=_ratio(of("OTEL_TRACES_SAMPLER"), of("OTEL_TRACES_SAMPLER_ARG")),
         content=of(CONTENT_VARIABLE) in ("true", "span_only", "span_and_event"),
-        longest_value=min(int(longest), _LONGEST_VALUE) if longest.isdecimal() else _LONGEST_VALUE,
+        longest_value=min(int(longest), _LONGEST_VALUE)
+        if longest.isdecimal() and len(longest) < 16
+        else _LONGEST_VALUE,
         debug=debug,
     )
 

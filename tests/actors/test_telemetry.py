@@ -509,6 +509,21 @@ def test_what_is_open_at_the_end_is_ended_by_it(start: Start) -> None:
     assert status == {"code": 2, "message": "the program ended"}
 
 
+@pytest.mark.parametrize(("killed", "error"), [(False, ""), (True, "the program ended")])
+def test_what_a_supervisor_has_left_open_is_an_error_only_where_it_was_killed(
+    start: Start, killed: bool, error: str
+) -> None:
+    room = start()
+    payload = msgspec.msgpack.encode([started(1)])
+    room.supervisor.outbox.send(Report("supervisor", 0, 4710, payload, records=1))
+    if killed:
+        room.supervisor.vanish()
+        room.join()
+    else:
+        room.stop()
+    assert spans_of(room.logs)["span 1"].get("status", {}).get("message", "") == error
+
+
 def test_when_the_supervisor_is_killed_all_is_written_down_once(start: Start) -> None:
     room = start()
     for number in range(1, 501):

@@ -27,6 +27,7 @@ if shutil.which("jq") is None and sys.platform != "linux":
 # an answer, and the servers say nothing of these.
 NOT_IN_THIS_RUN = {
     "cancelled",
+    "chatbot.end_unknown",
     "gen_ai.input.messages",
     "gen_ai.output.messages",
     "gen_ai.request.choice.count",
