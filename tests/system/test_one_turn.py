@@ -137,7 +137,7 @@ def test_the_log_has_a_line_for_every_process_and_no_content(program: Program) -
     assert ready == {"ui", "store", "worker", "sim-server", "telemetry"}
     log = (program.directory / "logs" / "chatbot.log").read_text(encoding="utf-8")
     logged = {json.loads(line)["process"] for line in log.splitlines()}
-    assert logged == {"store", "supervisor", "sim-server"}
+    assert logged == {"store", "supervisor", "sim-server", "ui"}
     assert "pipeline" not in log
 
 
