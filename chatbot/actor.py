@@ -43,12 +43,15 @@ class Child(msgspec.Struct, frozen=True):
 
     `outlives_parent` is for who has something to write down before it goes: the store, telemetry. The
     others get `parent_signal` from the kernel when the supervisor dies, where the kernel can do that.
+    `heeds_sigterm` False: only the supervisor can stop it, and the end of the pipe. Who sends SIGTERM to
+    the whole group means the program, and whoever hears of the others' ends must not leave first.
     """
 
     role: ProcessRole
     slot: int
     module: str
     outlives_parent: bool = False
+    heeds_sigterm: bool = True
     parent_signal: int = host.KILL
     tracing: Tracing = Tracing()
 
@@ -70,7 +73,7 @@ def run(child: Child, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> Non
 
     for number in host.SHELL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, on_sigterm)
+    signal.signal(signal.SIGTERM, on_sigterm if child.heeds_sigterm else signal.SIG_IGN)
     host.let_shell_signals_in()
     if not child.outlives_parent:
         host.die_with_parent(child.parent_signal)
@@ -109,9 +112,11 @@ def batches(
     last_beat = 0.0
     for batch in inbox.batches(min(idle_s, BEAT_EVERY_S)):
         yield batch
-        recorder.flush()
         now = time.monotonic()
-        if now - last_beat >= BEAT_EVERY_S:
+        is_due = now - last_beat >= BEAT_EVERY_S
+        if is_due or inbox.is_empty:  # else it goes along with what is recorded of the next batch
+            recorder.flush()
+        if is_due:
             last_beat = now
             outbox.send(Beat())
 

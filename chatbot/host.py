@@ -103,6 +103,13 @@ def is_listening(address: str) -> bool:
     return True
 
 
+def silence_stderr() -> None:
+    """Send what is written to file descriptor 2 nowhere, for good: also what C code writes there."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
 def lock_range(file: IO[bytes], start: int, length: int) -> bool:
     """Lock a range of an open file against other programs, until it is closed; False if one of them
     has it. On Windows nothing is locked: there, what somebody has open cannot be renamed."""
@@ -115,6 +122,14 @@ def lock_range(file: IO[bytes], start: int, length: int) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     return True
+
+
+def unlock_range(file: IO[bytes], start: int, length: int) -> None:
+    """Give back what `lock_range` has locked; nothing happens where nothing is."""
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_UN, length, start)
 
 
 def sync_directory(directory: str) -> None:

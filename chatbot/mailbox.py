@@ -259,6 +259,11 @@ class Inbox(Generic[M]):
             pass  # the queue is empty: what there is has been taken
         return batch
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has arrived that was not taken."""
+        return self._queue.empty()
+
     def _get(self, timeout_s: float) -> list[Any]:
         item = self._queue.get(timeout=timeout_s) if timeout_s > 0 else self._queue.get_nowait()
         if isinstance(item, _Arrived):

@@ -20,15 +20,17 @@ class Tracing(msgspec.Struct, frozen=True):
     """What is recorded. `enabled` False: nothing but the log. `sample_ratio`: so many of the traces
     are kept, decided where each begins. `content`: the messages themselves go into the spans, which
     only the standard variable can ask for. `longest_value`: longer strings are cut, in characters.
+    `debug`: the log is verbose.
     """
 
     enabled: bool = True
     sample_ratio: float = 1.0
     content: bool = False
     longest_value: int = _LONGEST_VALUE
+    debug: bool = False
 
 
-def from_environment(environ: Mapping[str, str]) -> Tracing:
+def from_environment(environ: Mapping[str, str], *, debug: bool = False) -> Tracing:
     """Read the variables. As the specification has it, a wrong value counts as none."""
 
     def of(name: str) -> str:
@@ -41,7 +43,10 @@ def from_environment(environ: Mapping[str, str]) -> Tracing:
         enabled=of("OTEL_SDK_DISABLED") != "true",
         sample_ratio=_ratio(of("OTEL_TRACES_SAMPLER"), of("OTEL_TRACES_SAMPLER_ARG")),
         content=of(CONTENT_VARIABLE) in ("true", "span_only", "span_and_event"),
-        longest_value=min(int(longest), _LONGEST_VALUE) if longest.isdecimal() else _LONGEST_VALUE,
+        longest_value=min(int(longest), _LONGEST_VALUE)
+        if longest.isdecimal() and len(longest) < 16
+        else _LONGEST_VALUE,
+        debug=debug,
     )
 
 

@@ -71,7 +71,8 @@ class UiSettings(msgspec.Struct, frozen=True):
     """What the person asked for. `resume_latest` is `--continue`; `session_id` `--session-id`.
 
     A resumed session goes on with its own backend, model, system prompt and options, except for what
-    is explicit: what was given on the command line.
+    is explicit: what was given on the command line. `log_dir` is where traces are read; `colour`
+    whether a terminal may be given colours.
     """
 
     mode: UiMode
@@ -91,6 +92,8 @@ class UiSettings(msgspec.Struct, frozen=True):
     models_of: tuple[BackendName, ...] = ()
     restarted: bool = False
     manage: Manage | None = None
+    log_dir: str = "logs"
+    colour: bool = False
 
 
 class StoreSettings(msgspec.Struct, frozen=True):
@@ -278,6 +281,8 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             if arguments.backend
             else tuple(b.name for b in backends.values() if not b.obstacle),
             manage=manage,
+            log_dir=_log_dir(arguments.log_dir, file),
+            colour=wants_colour(environ, plain=arguments.plain),
         ),
         store=store,
         worker=WorkerSettings(
@@ -285,14 +290,28 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             proxies=_proxies(environ),
             ca_file=environ.get("SSL_CERT_FILE", ""),
         ),
-        tracing=tracing_of(environ),
+        tracing=tracing_of(environ, debug=arguments.debug),
         telemetry=TelemetrySettings(
-            log_dir=arguments.log_dir or file.log_dir or "logs",
+            log_dir=_log_dir(arguments.log_dir, file),
             debug=arguments.debug,
             environ={k: v for k, v in environ.items() if k.startswith("OTEL_")},
         ),
         sim_server=arguments.sim_server,
     )
+
+
+def log_dir_of(given: str | None, config: str) -> str:
+    """Return the log directory, for a program that needs no other setting. Raises UsageError."""
+    return _log_dir(given, parse_config(config))
+
+
+def _log_dir(given: str | None, file: ConfigFile) -> str:
+    return given or file.log_dir or "logs"
+
+
+def wants_colour(environ: Mapping[str, str], *, plain: bool) -> bool:
+    """Whether a terminal may be given colours: see https://no-color.org."""
+    return not plain and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def _store(arguments: Arguments, file: ConfigFile) -> StoreSettings:

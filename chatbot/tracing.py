@@ -8,6 +8,7 @@ Source of the context format: https://www.w3.org/TR/trace-context/#traceparent-h
 """
 
 import os
+import random
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -35,8 +36,10 @@ INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 _SAMPLED = "-01"  # the flags at the end of a traceparent
 _FLUSH_AT = 64
 _KEEP_AT_MOST = 4096
-_SLICE = 256
+_REPORT_RECORDS = 256
+_REPORT_BYTES = 256 * 1024
 _encoder = msgspec.msgpack.Encoder()
+_random_bits = random.Random().getrandbits  # noqa: S311 - unique, not secret; a third of urandom's time
 
 
 def trace_id_of(traceparent: str) -> str:
@@ -47,6 +50,11 @@ def trace_id_of(traceparent: str) -> str:
 def span_id_of(traceparent: str) -> str:
     """Return the 16 hex digits of the span, or an empty string where there is no trace."""
     return traceparent[36:52]
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Whether the spans of the trace are recorded; of no trace, an empty string, they are not."""
+    return traceparent.endswith(_SAMPLED)
 
 
 class Span:
@@ -72,6 +80,8 @@ class Span:
         "trace_id",
     )
 
+    is_recorded = True
+
     def __init__(
         self,
         recorder: "Recorder",
@@ -87,14 +97,14 @@ class Span:
         self.kind = kind
         self.trace_id = trace_id
         self.parent_id = parent_id
-        self.span_id = os.urandom(8).hex()
+        self.span_id = f"{_random_bits(64):016x}"
         now_ns = time.time_ns()
         self.start_ns = now_ns if start_ns is None else start_ns
         # A start in the past (a wait that another process began) shifts the counter's zero with it.
         self._start_counter = time.perf_counter_ns() - (now_ns - self.start_ns)
         self._attributes = attributes
-        self._events: list[SpanEvent] = []
-        self._links: list[str] = []
+        self._events: tuple[SpanEvent, ...] = ()
+        self._links: tuple[str, ...] = ()
         self._error = ""
         self._ended = False
 
@@ -103,10 +113,16 @@ class Span:
         """The header that makes this span the parent of what the receiver does; empty: no trace."""
         return f"00-{self.trace_id}-{self.span_id}{_SAMPLED}"
 
+    @property
+    def exemplar(self) -> str:
+        """The traceparent for a measurement of what this span is about; empty: it is not recorded."""
+        return self.traceparent
+
     def announce(self) -> Self:
         """Tell telemetry that the span has begun, so that it is ended even if this process is killed.
 
-        For spans that wait for something; it reaches telemetry with the next `flush`.
+        For spans that wait for something; it reaches telemetry with the next `flush`. A span that
+        lasts a few milliseconds is hardly ever cut off, and would cost a third more.
         """
         self._recorder.add(
             SpanStarted(
@@ -125,20 +141,23 @@ class Span:
         """Set an attribute."""
         self._attributes[key] = value
 
+    def update(self, attributes: dict[str, AttributeValue]) -> None:
+        """Set attributes."""
+        self._attributes.update(attributes)
+
     def event(self, name: str, **attributes: AttributeValue) -> None:
         """Add a named moment: now."""
-        self._events.append(SpanEvent(name, self._now_ns(), attributes))
+        self._events += (SpanEvent(name, self._now_ns(), attributes),)
 
-    def link(self, traceparent: str) -> None:
-        """Link to a span of another branch or trace; an empty one is left out."""
-        if traceparent:
-            self._links.append(traceparent)
+    def link(self, *traceparents: str) -> None:
+        """Link to spans of another branch or trace; what is not recorded is left out."""
+        self._links += tuple(filter(is_sampled, traceparents))
 
     def fail(self, description: str) -> None:
         """Mark the span as an error; the description becomes its status message."""
         self._error = description or "error"
 
-    def end(self) -> None:
+    def end(self, end_ns: int | None = None) -> None:
         """Record the span, once; ending it again does nothing."""
         if self._ended:
             return
@@ -151,10 +170,10 @@ class Span:
                 self.name,
                 self.kind,
                 self.start_ns,
-                self._now_ns(),
+                self._now_ns() if end_ns is None else end_ns,
                 self._attributes,
-                tuple(self._events),
-                tuple(self._links),
+                self._events,
+                self._links,
                 self._error,
             )
         )
@@ -171,8 +190,10 @@ class Span:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self.fail(str(error) or type(error).__name__)
+        if error is not None and not self._ended:
+            # Not its text: nobody knows what that repeats.
+            self.set("error.type", type(error).__name__)
+            self.fail(type(error).__name__)
         self.end()
 
 
@@ -181,6 +202,8 @@ class Unrecorded(Span):
     none. What follows it has the same traceparent, so that a log line still tells the trace."""
 
     __slots__ = ("_traceparent",)
+
+    is_recorded = False
 
     def __init__(self, traceparent: str) -> None:
         self._traceparent = traceparent
@@ -193,6 +216,11 @@ class Unrecorded(Span):
         """The traceparent of what it was to be a part of."""
         return self._traceparent
 
+    @property
+    def exemplar(self) -> str:
+        """Nothing."""
+        return ""
+
     def announce(self) -> Self:
         """Do nothing."""
         return self
@@ -200,16 +228,19 @@ class Unrecorded(Span):
     def set(self, key: str, value: AttributeValue) -> None:
         """Do nothing."""
 
+    def update(self, attributes: dict[str, AttributeValue]) -> None:
+        """Do nothing."""
+
     def event(self, name: str, **attributes: AttributeValue) -> None:
         """Do nothing."""
 
-    def link(self, traceparent: str) -> None:
+    def link(self, *traceparents: str) -> None:
         """Do nothing."""
 
     def fail(self, description: str) -> None:
         """Do nothing."""
 
-    def end(self) -> None:
+    def end(self, end_ns: int | None = None) -> None:
         """Do nothing."""
 
 
@@ -218,6 +249,9 @@ class Recorder:
 
     Records gather until `flush`, or until there are 64 of them. When the way is full they are kept,
     up to 4,096; what comes after that is dropped and counted.
+
+    The attributes that are handed in are kept as they are until then: a span's dictionary becomes the
+    span's own, a measurement's may be shared by many and must never change.
     """
 
     def __init__(
@@ -243,27 +277,25 @@ class Recorder:
         kind: int = INTERNAL,
         parent: str | None,
         start_ns: int | None = None,
-        **attributes: AttributeValue,
+        attributes: dict[str, AttributeValue] | None = None,
     ) -> Span:
         """Start a span under `parent`, a traceparent; None roots a new trace.
 
         Under an empty one ("no trace"), and in a trace that is not sampled, the span is not recorded,
-        and neither are its children. Keyword attributes are written with `__` where their name has a
-        dot.
+        and neither are its children.
         """
         parent_id = ""
         if parent is None:
             trace_id = os.urandom(16).hex()
-            if not self._is_sampled(trace_id):
+            if not self._keeps(trace_id):
                 return Unrecorded(f"00-{trace_id}-{os.urandom(8).hex()}-00")
         elif not parent.endswith(_SAMPLED):
             return Unrecorded(parent)
         else:
             trace_id, parent_id = trace_id_of(parent), span_id_of(parent)
-        named = {key.replace("__", "."): value for key, value in attributes.items()}
-        return Span(self, name, kind, trace_id, parent_id, named, start_ns)
+        return Span(self, name, kind, trace_id, parent_id, attributes or {}, start_ns)
 
-    def _is_sampled(self, trace_id: str) -> bool:
+    def _keeps(self, trace_id: str) -> bool:
         """The rule of TraceIdRatioBased: the lower half of the id, compared with a bound."""
         return self.tracing.enabled and int(trace_id[16:], 16) < self._sample_below
 
@@ -297,6 +329,8 @@ class Recorder:
         self, level: Level, event: str, /, traceparent: str = "", **fields: AttributeValue
     ) -> None:
         """Log one event. Never pass a key or the content of a message."""
+        if level == "debug" and not self.tracing.debug:
+            return
         self.add(LogRecord(time.time_ns(), level, event, traceparent, fields))
 
     def count(
@@ -339,14 +373,27 @@ class Recorder:
         if len(self._records) % _FLUSH_AT == 0:
             self.flush()
 
+    @property
+    def waiting(self) -> int:
+        """How many records have gathered."""
+        return len(self._records)
+
     def flush(self) -> None:
         """Offer what has gathered; keep it where the way is full."""
         records, self._records = self._records, []  # at once: another thread may be adding
         if not records:
             return
-        for start in range(0, len(records), _SLICE):
-            part = records[start : start + _SLICE]
-            payload = _encoder.encode(part)
+        parts = [records]  # the first one last
+        while parts:
+            part = parts.pop()
+            payload = _encoded(part)
+            if len(part) > 1 and (payload is None or len(payload) > _REPORT_BYTES):
+                half = len(part) // 2
+                parts += (part[half:], part[:half])
+                continue
+            if payload is None:  # what no other process could read is not worth the way
+                self._dropped += 1
+                continue
             report = Report(
                 self._role, self._slot, self._pid, payload, self._dropped, records=len(part)
             )
@@ -356,6 +403,18 @@ class Recorder:
                 self._dropped += len(part)
                 continue
             if not taken:
-                self._records = records[start:] + self._records
+                rest = [record for waiting in (part, *reversed(parts)) for record in waiting]
+                self._records = rest + self._records
                 return
             self._dropped = 0
+
+
+def _encoded(records: list[Record]) -> bytes | None:
+    """Return the payload of a report; None where they are too many for one, or one of them holds what
+    cannot be encoded (an integer beyond 64 bits, half a surrogate pair)."""
+    if len(records) > _REPORT_RECORDS:
+        return None
+    try:
+        return _encoder.encode(records)
+    except (OverflowError, TypeError, ValueError):
+        return None

@@ -11,6 +11,9 @@ from chatbot.messages import Message
 
 SPAWN = multiprocessing.get_context("spawn")
 
+# What keeps a program under test from sending to a collector that happens to run on this machine.
+NO_COLLECTOR = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+
 
 def eventually(condition: Callable[[], bool], within_s: float = 10.0) -> bool:
     """Poll a condition until it holds or the deadline passes; return whether it held."""

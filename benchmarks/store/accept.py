@@ -10,8 +10,9 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from benchmarks.store import bare, figures, peer
-from benchmarks.store.figures import in_turns, quantile
+from benchmarks import figures
+from benchmarks.figures import in_turns, quantile
+from benchmarks.store import bare, peer
 from benchmarks.store.load import Load, Script
 from benchmarks.store.words import MEAN_WORDS, Words
 from chatbot.store.process import GROUP_MESSAGES

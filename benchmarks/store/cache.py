@@ -10,7 +10,8 @@ import sqlite3
 import time
 from pathlib import Path
 
-from benchmarks.store import bare, figures, peer
+from benchmarks import figures
+from benchmarks.store import bare, peer
 from benchmarks.store.accept import texts
 from benchmarks.store.load import Load, Script
 from chatbot.messages import Accepted, Answered, Saved

@@ -8,7 +8,8 @@ import contextlib
 import statistics
 from pathlib import Path
 
-from benchmarks.store import bare, figures, peer
+from benchmarks import figures
+from benchmarks.store import bare, peer
 from benchmarks.store.accept import texts
 from benchmarks.store.load import Load, Script
 from chatbot.store.process import GROUP_MESSAGES

@@ -9,7 +9,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks.store import figures, peer
+from benchmarks import figures
+from benchmarks.store import peer
 from benchmarks.store.load import Load, Script
 from benchmarks.store.words import Words
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.store import bare, figures, peer
+from benchmarks import figures
+from benchmarks.store import bare, peer
 from benchmarks.store.words import Words
 from chatbot.messages import Found, Search
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.store import bare, figures, peer
+from benchmarks import figures
+from benchmarks.store import bare, peer
 from benchmarks.store.load import Load, Script
 from benchmarks.store.search import conversations
 from benchmarks.store.words import MEAN_WORDS, Words

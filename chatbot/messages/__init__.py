@@ -84,6 +84,7 @@ from chatbot.messages.telemetry import (
     SpanEvent,
     SpanRecord,
     SpanStarted,
+    Taken,
     TelemetryStatus,
 )
 from chatbot.messages.turn import (
@@ -131,7 +132,7 @@ SimServerInbox = Stop
 
 FromUi = Ask | Cancel | Query | ListModels | ReadStatus | Flush | Entered | Leaving
 FromStore = Accepted | Saved | Reply | Notice
-FromTelemetry = Notice | Flushed | TelemetryStatus
+FromTelemetry = Notice | Flushed | Taken | TelemetryStatus
 FromWorker = Sending | Retrying | Delta | Answered | Failed | Cancelled | ModelsListed
 FromAny = Ready | Beat | Resigned | Report
 
@@ -214,6 +215,7 @@ __all__ = [
     "Stop",
     "StoredMessage",
     "StoreInbox",
+    "Taken",
     "Target",
     "TelemetryInbox",
     "TelemetryStatus",

@@ -138,7 +138,7 @@ class WorkStatus(msgspec.Struct, frozen=True, array_like=True):
     last ones that were answered (median, 95th percentile, in ms; None before the first).
 
     `unsaved` messages wait for a store. `dropped` telemetry records were given up; `collector` is
-    where OTLP goes, empty: nowhere.
+    where OTLP goes, empty: nowhere. `not_recording` says why there is no telemetry and will be none.
     """
 
     waiting: int = 0
@@ -152,3 +152,4 @@ class WorkStatus(msgspec.Struct, frozen=True, array_like=True):
     unsaved: int = 0
     dropped: int = 0
     collector: str = ""
+    not_recording: str = ""

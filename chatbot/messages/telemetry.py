@@ -112,6 +112,13 @@ class Flushed(Message, frozen=True):
     request_id: str
 
 
+class Taken(Message, frozen=True):
+    """From telemetry → supervisor: it takes the next `reports` (and ends of processes) in hand now. What
+    it was sent and has not taken is given to its successor, should it die."""
+
+    reports: int
+
+
 class TelemetryStatus(Message, frozen=True):
     """From telemetry → supervisor, at most once a second, when it has changed: how many records were
     given up so far, and where OTLP goes just now (empty: nowhere)."""

@@ -62,7 +62,8 @@ class Call(Message, frozen=True):
 
     `attempt` counts how often the dispatcher has given the request to a worker. `base_url` is set
     for a server whose address only the supervisor knows (the simulated one). `queued_ns` is when
-    the request became ready to be sent; the worker draws the queue wait from it.
+    the request became ready to be sent, that is, was accepted; the worker draws the queue wait from it.
+    The dispatcher tells the same as `ready_s`, by the supervisor's monotonic clock.
     """
 
     request_id: str
@@ -74,6 +75,7 @@ class Call(Message, frozen=True):
     base_url: str = ""
     queued_ns: int = 0
     traceparent: str = ""
+    ready_s: float | None = None
 
 
 class Sending(Message, frozen=True):

@@ -28,6 +28,7 @@ from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     Answered,
     Ask,
+    AttributeValue,
     Beat,
     Cancelled,
     Checkpoint,
@@ -59,7 +60,7 @@ from chatbot.store.faults import damaged
 from chatbot.store.patience import Patience
 from chatbot.store.replies import Replies
 from chatbot.store.scrub import Scrub
-from chatbot.store.turns import Turns, Write
+from chatbot.store.turns import Done, Turns, Write
 from chatbot.tracing import Recorder
 
 INBOX = StoreInbox
@@ -203,23 +204,56 @@ class _Store:
         if not group:
             return
         began_ns = time.time_ns()
-        self._patience.insist(self._database.begin)
-        self._turns.begin()
-        done = [self._turns.write(message, began_ns) for message in group]
-        self._turns.end(began_ns / 1e9)
-        rows = self._turns.rows
-        commit_ns, commit_start = time.time_ns(), time.perf_counter()
-        self._patience.insist(self._database.commit)
-        commit_ms = (time.perf_counter() - commit_start) * 1000
+        done: list[Done] = []
+        try:
+            self._patience.insist(self._database.begin)
+            self._turns.begin()
+            for message in group:
+                done.append(self._turns.write(message, began_ns))  # noqa: PERF401 - kept on an error
+            self._turns.end(began_ns / 1e9)
+            commit_ns, commit_start = time.time_ns(), time.perf_counter_ns()
+            self._patience.insist(self._database.commit)
+        except StoreUnavailable:
+            for each in done:
+                if each.span is not None:
+                    each.span.fail("not saved")
+                    each.span.end()
+            raise
+        took_ns = time.perf_counter_ns() - commit_start
         for each in done:
             for reply in each.replies:
                 self._outbox.send(reply)
-        self._recorder.observe("chatbot.store.commit.duration", commit_ms)
-        for each in done:
-            if each.span is not None:
-                parent = each.span.traceparent
-                self._recorder.span("commit", parent=parent, start_ns=commit_ns, rows=rows).end()
-                each.span.end()
+        self._record(done, commit_ns, took_ns)
+
+    def _record(self, done: list[Done], commit_ns: int, took_ns: int) -> None:
+        """Record a commit, once for all its messages: it stands in the trace of the first of those that
+        are traced, with links to the others. Their own spans end with it."""
+        spans = [each.span for each in done if each.span is not None]
+        exemplar = ""
+        if spans:
+            committed_ns = commit_ns + took_ns
+            about: dict[str, AttributeValue] = {
+                "messaging.batch.message_count": len(done),
+                "rows": self._turns.rows,
+            }
+            commit = self._recorder.span(
+                "commit", parent=spans[0].traceparent, start_ns=commit_ns, attributes=about
+            )
+            commit.link(*(span.traceparent for span in spans[1:]))
+            commit.end(committed_ns)
+            exemplar = commit.traceparent
+            for span in spans:
+                span.end(committed_ns)
+        self._recorder.observe("chatbot.store.commit.duration", took_ns / 1e6, None, exemplar)
+        if self._recorder.tracing.debug:
+            self._recorder.log(
+                "debug",
+                "committed",
+                traceparent=exemplar,
+                messages=len(done),
+                rows=self._turns.rows,
+                duration_ms=took_ns / 1e6,
+            )
 
     def _reply_to(self, query: Query) -> None:
         """Do what is asked, and reply; what cannot be done is said there."""

@@ -13,6 +13,7 @@ from chatbot.messages import (
     Accepted,
     Answered,
     Ask,
+    AttributeValue,
     Cancelled,
     Checkpoint,
     Failed,
@@ -26,11 +27,13 @@ from chatbot.store import cache, queries
 from chatbot.store.cached import CacheTable
 from chatbot.store.database import Database
 from chatbot.store.queries import Question
-from chatbot.tracing import Recorder, Span
+from chatbot.tracing import Recorder, Span, is_sampled
 
 Write = Ask | Terminal | Checkpoint
 
 _KNOWN_SESSIONS = 4096
+_HIT: dict[str, AttributeValue] = {"result": "hit"}
+_MISS: dict[str, AttributeValue] = {"result": "miss"}
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -184,15 +187,18 @@ class Turns:
         if span is not None:
             span.set("cache.hit", hit is not None)
             span.set("cache.level", level if hit is not None else "none")
-            span.link(hit.call_traceparent if hit is not None else "")
+            if hit is not None:
+                span.link(hit.call_traceparent)
             span.end()
-        result = "hit" if hit is not None else "miss"
-        self._recorder.count("chatbot.cache.lookups", 1, {"result": result})
+        result = _HIT if hit is not None else _MISS
+        exemplar = span.exemplar if span is not None else ""
+        self._recorder.count("chatbot.cache.lookups", 1, result, exemplar)
         return hit
 
     def _span(self, destination: str, message: Ask | Terminal, began_ns: int) -> Span | None:
-        """Start the span of a message that belongs to a trace; it ends with the group's commit."""
-        if not message.traceparent:
+        """Start the span of a message whose trace is recorded; it ends with the group's commit, and
+        does not last long enough to be announced."""
+        if not is_sampled(message.traceparent):
             return None
         parent, request_id = message.traceparent, message.request_id
         return self._recorder.hop("process", destination, request_id, parent, began_ns)

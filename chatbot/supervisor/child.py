@@ -56,6 +56,7 @@ class RunningChild:
         self.resignation = ""
         self.address = ""
         self._killed = False
+        self.began = now
         self.last_heard = now
         from_child, childs_outbox = context.Pipe(duplex=False)
         childs_inbox, to_child = context.Pipe(duplex=False)

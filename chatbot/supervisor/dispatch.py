@@ -58,11 +58,13 @@ from chatbot.messages import (
     Terminal,
     Undo,
     Undone,
+    WorkStatus,
     refused,
 )
 from chatbot.supervisor.flight import MAX_DEATHS, Job, Phase, Request
 from chatbot.supervisor.ledger import POISON_AFTER, TERMINALS, Ledger, Told
 from chatbot.supervisor.pool import Pool
+from chatbot.supervisor.tally import Tally
 
 _QUERIES: tuple[type[Message], ...] = get_args(Query)
 
@@ -87,6 +89,7 @@ class Dispatcher:
         self._by_key: dict[str, Job] = {}
         self._just_answered: dict[str, Answered] = {}  # by key
         self._answered_keys: dict[str, str] = {}  # of these, by request
+        self._tally = Tally()
         self._workers_gone = ""
         self._sim_url = ""
         self._sim_gone = ""
@@ -251,6 +254,24 @@ class Dispatcher:
         return self._ledger.to_be_saved + self._ledger.unsaved
 
     @property
+    def holds(self) -> dict[int, int]:
+        """How many calls each worker has, by slot."""
+        return self._pool.holds
+
+    @property
+    def status(self) -> WorkStatus:
+        """How the requests went, and what is under way."""
+        waiting, _ = self.depths
+        in_flight = len(self._requests) - waiting
+        return self._tally.status(waiting=waiting, in_flight=in_flight, unsaved=self.unsaved)
+
+    @property
+    def depths(self) -> tuple[int, int]:
+        """How many jobs wait for a worker, and how many the workers have."""
+        waiting = len(self._pool.waiting)
+        return waiting, len(self._jobs) - waiting
+
+    @property
     def is_saving(self) -> bool:
         """Whether there is a store that has proved itself: it has saved all that waited for it."""
         return self._ledger.is_caught_up
@@ -268,7 +289,7 @@ class Dispatcher:
         unacknowledged = 0 if self._ledger.gone else len(self._ledger)
         if len(self._requests) + unacknowledged >= self._max_in_flight:
             busy = f"busy: {self._max_in_flight} requests are in flight already, try again later"
-            self._send("ui", Failed(ask.request_id, 0, "busy", busy))
+            self._tell_end(Failed(ask.request_id, 0, "busy", busy))
             return
         request = self._requests[ask.request_id] = Request(ask)
         self._ledger.enter(ask)
@@ -293,7 +314,7 @@ class Dispatcher:
         # The store saved it in the same commit; it is kept in case that word of it gets lost.
         self._ledger.enter(answered, known=True)
         del self._requests[accepted.request_id]
-        self._send("ui", answered)
+        self._tell_end(answered)
 
     def _start_job(self, request: Request, key: str, now: float) -> None:
         """Join the call of an identical request, or begin one.
@@ -319,6 +340,7 @@ class Dispatcher:
             (*ask.history, ChatMessage("user", ask.content)),
             stream=ask.stream,
             traceparent=ask.turn_traceparent,
+            ready_s=now,
         )
         request.job = Job(call, key, now)
         if key:
@@ -349,8 +371,12 @@ class Dispatcher:
             return
         trace = request.ask.turn_traceparent
         terminal = msgspec.structs.replace(terminal, traceparent=trace)
-        self._send("ui", terminal)
+        self._tell_end(terminal)
         self._ledger.enter(terminal)
+
+    def _tell_end(self, terminal: Terminal) -> None:
+        self._tally.ended(terminal)
+        self._send("ui", terminal)
 
     def _poisonous(self, message: Told) -> None:
         """End what the store has died of."""
@@ -363,7 +389,7 @@ class Dispatcher:
                 elif request is not None:
                     del self._requests[message.request_id]
                     line = f"{why}; the question was not asked"
-                    self._send("ui", Failed(message.request_id, 0, "poison", line))
+                    self._tell_end(Failed(message.request_id, 0, "poison", line))
             case Answered() | Failed() | Cancelled() | Interrupted():
                 self._forget_answer(message.request_id)
                 self._send("ui", Notice(f"an answer is not saved: {why}"))

@@ -52,6 +52,18 @@ class Family:
         """Whether a process of this role is to be started again."""
         return any(spec.child.role == role for _, spec in self.due)
 
+    def due_only(self, *roles: ProcessRole) -> None:
+        """Start no others than these again."""
+        self.due = [entry for entry in self.due if entry[1].child.role in roles]
+
+    def hasten(self, role: ProcessRole, now: float) -> None:
+        """Start a role that is due without its pause."""
+        self.due = [(now if spec.child.role == role else at, spec) for at, spec in self.due]
+
+    def restarts(self, role: ProcessRole, slot: int) -> int:
+        """Return how often this process was started again."""
+        return len(self._restarts.get((role, slot), ()))
+
     def of(self, role: ProcessRole) -> list[RunningChild]:
         """Return the running processes of a role."""
         return [child for child in self.children.values() if child.role == role]

@@ -5,7 +5,7 @@
     store       Accepted · Saved · Loaded · Listed · Notice · …     ──▶ dispatcher
     worker × N  Sending · Retrying · Delta · Answered · Failed · …  ──▶ dispatcher
     sim-server  (its address, in Ready)
-    telemetry   Notice · Flushed ──▶ ui         TelemetryStatus ──▶ supervisor
+    telemetry   Notice · Flushed ──▶ ui         Taken · TelemetryStatus ──▶ supervisor
     all         Ready · Beat · Resigned · Report ──▶ supervisor (a Report goes on to telemetry)
 
 The UI starts first and alone, so that its prompt is there while the others are still loading; then
@@ -38,6 +38,8 @@ FOR_UI = Policy(2, 30.0)
 
 # Who answers is stopped before who saves the answers, and telemetry last, to hear of it all.
 STOP_ORDER: tuple[ProcessRole, ...] = ("ui", "worker", "sim-server", "store", "telemetry")
+# Who writes down what there is, and is started again for it even while the program ends.
+TO_THE_END: tuple[ProcessRole, ...] = ("store", "telemetry")
 
 
 class ProcessSpec(msgspec.Struct, frozen=True):
@@ -76,8 +78,9 @@ def store(settings: Settings) -> ProcessSpec:
 
 def telemetry(settings: Settings) -> ProcessSpec:
     """The logs, traces and metrics; it tells the user when they cannot be written. It outlives the
-    supervisor, to write down how all ended."""
-    child = _child(settings, "telemetry", 0, "chatbot.telemetry.process", outlives_parent=True)
+    supervisor and whoever else is told to stop, to write down how all ended."""
+    stays: dict[str, bool] = {"outlives_parent": True, "heeds_sigterm": False}
+    child = _child(settings, "telemetry", 0, "chatbot.telemetry.process", **stays)
     says = FromTelemetry | FromAny
     return ProcessSpec(child, settings.telemetry, says, FOR_TELEMETRY, 30.0, 5.0, queued=1024)
 

@@ -25,6 +25,11 @@ class Pool:
         return [*self._ready, *self._parked]
 
     @property
+    def holds(self) -> dict[int, int]:
+        """How many jobs each worker has, by slot."""
+        return {slot: len(jobs) for slot, jobs in self._held.items()}
+
+    @property
     def waits_for_sim_server(self) -> bool:
         """Whether a job waits for a simulated server that is not there."""
         return bool(self._parked) and not self.has_sim_server

@@ -20,7 +20,6 @@ from chatbot.errors import ExitCode, MessageTooLarge
 from chatbot.messages import (
     Answered,
     Ask,
-    AttributeValue,
     Beat,
     Call,
     Cancelled,
@@ -46,22 +45,26 @@ from chatbot.messages import (
     Saving,
     StatusRead,
     Stop,
+    Taken,
     TelemetryStatus,
     refused,
 )
 from chatbot.settings import Settings
 from chatbot.supervisor import plan
 from chatbot.supervisor.child import Arrived, Ended, Events, RunningChild, Signalled
+from chatbot.supervisor.depths import Depths
 from chatbot.supervisor.dispatch import Dispatcher, Send
 from chatbot.supervisor.family import Family
 from chatbot.supervisor.outage import Outage
 from chatbot.supervisor.plan import ProcessSpec
 from chatbot.supervisor.policy import GiveUp, Restart
 from chatbot.supervisor.router import Router
+from chatbot.supervisor.status import Roll
 
 _TICK_S = 1.0
 _ASLEEP_S = 3.0
 _SETTLE_S = 10.0
+_REPORT_S = 5.0
 _RUNG_S = 1.0
 _HURRIED_S = 0.3
 _LAST_TRY_S = 3.0
@@ -89,6 +92,11 @@ class Supervisor:
         self._dispatcher = Dispatcher(
             credit=settings.supervisor.credit, max_in_flight=settings.supervisor.max_in_flight
         )
+        self._roll = Roll(self._family)
+        self._telemetry = TelemetryStatus()
+        self._dropped_by: dict[int, int] = {}  # records, by each telemetry that there was
+        self._not_recording = ""
+        self._depths = Depths(self._family.children, self._dispatcher, self._recorder)
         self._exit_code: int | None = None
         self._stopping = False
         self._hurried = False
@@ -126,7 +134,8 @@ class Supervisor:
             if deadline is not None and now >= deadline:
                 return False
             due = (at for at, _ in self._family.due)
-            wake = min([last_tick + _TICK_S, *due, deadline or now + 60])
+            forward_at = self._router.forward_at(now) or now + 60
+            wake = min([last_tick + _TICK_S, *due, forward_at, deadline or now + 60])
             if (event := self._next_event(max(wake - now, 0.001))) is not None:
                 self._handle(event)
             now = time.monotonic()
@@ -135,7 +144,7 @@ class Supervisor:
                 last_tick = now
             for spec in self._family.take_due(now):
                 self._start(spec)
-            self._recorder.flush()
+            self._router.forward_due(now)
         return True
 
     def _next_event(self, timeout_s: float) -> Arrived | Ended | Signalled | None:
@@ -171,28 +180,28 @@ class Supervisor:
         now = time.monotonic()
         match message:
             case Report():
-                if not self._router.report(message):
-                    lost: dict[str, AttributeValue] = {
-                        "reason": "queue_full",
-                        "chatbot.process.role": child.role,
-                    }
-                    self._recorder.count("chatbot.telemetry.dropped", message.records, lost)
+                self._router.take(message)
             case Beat():
                 pass
             case Ready():
                 self._on_ready(child, message)
             case Entered(session_id):
                 self._session_id = session_id
-            case Notice() | Flushed() if child.role == "telemetry":
+            case Flushed(request_id):
+                self._router.flushed(request_id)
                 self._tell_ui(message)
+            case Notice() if child.role == "telemetry":
+                self._tell_ui(message)
+            case Taken(reports):
+                self._router.taken(reports)
             case TelemetryStatus():
-                pass
+                self._telemetry = message
+                self._dropped_by[child.process.pid or 0] = message.dropped
             case Flush(request_id):
-                self._recorder.flush()
                 if not self._router.flush(message):
                     self._tell_ui(Flushed(request_id))
             case ReadStatus(request_id):
-                self._tell_ui(StatusRead(request_id))
+                self._tell_ui(self._status(request_id, now))
             case Resigned(reason, lasting):
                 child.resignation = reason
                 if child.role == "store":
@@ -242,9 +251,11 @@ class Supervisor:
                 pass  # a piece of a stream, whose end tells the whole
 
     def _tick(self, now: float, *, asleep: bool) -> None:
-        """Once a second: checkpoints, text that the UI had no room for, and who is stuck."""
+        """Once a second: checkpoints, text that the UI had no room for, the depths of the queues, and
+        who is stuck."""
         self._obey(self._dispatcher.tick(now))
         self._router.show_held()
+        self._depths.tell()
         for child in self._family.kill_the_stuck(now, asleep=asleep):
             self._recorder.log("error", "stuck", role=child.role, slot=child.slot)
 
@@ -252,13 +263,11 @@ class Supervisor:
 
     def _start(self, spec: ProcessSpec) -> None:
         try:
-            child = self._family.start(spec)
+            self._family.start(spec)
         except OSError as error:  # out of descriptors, memory or processes: perhaps not for long
             how = f"cannot start a process: {error.strerror or error}"
             self._decide(spec, how, was_ready=True, says_why=False)
             return
-        if child.role == "telemetry":
-            self._router.telemetry_started()
 
     def _start_once(self, *specs: ProcessSpec) -> None:
         for spec in specs:
@@ -322,7 +331,7 @@ class Supervisor:
                 self._router.ui_ended()
             case "telemetry" | "supervisor":
                 pass
-        if child.stopping or (self._stopping and child.role != "store"):
+        if child.stopping or (self._stopping and child.role not in plan.TO_THE_END):
             return
         if child.role == "ui" and child.told_to_stop:  # before it could say so itself
             self._exit_code = ExitCode.INTERRUPTED
@@ -371,7 +380,9 @@ class Supervisor:
             case "sim-server":
                 self._obey(self._dispatcher.sim_gone(f"the simulated server: {reason}"))
             case "telemetry":
-                self._router.telemetry_gone()
+                self._not_recording = reason
+                for request_id in self._router.telemetry_gone():
+                    self._tell_ui(Flushed(request_id))
                 self._tell_ui(Notice(f"no logs and traces from here on: {reason}"))
             case "supervisor":
                 pass
@@ -391,6 +402,15 @@ class Supervisor:
             self._outage.ended()
             self._tell_ui(Saving(self._dispatcher.take_unsaved()))
 
+    def _status(self, request_id: str, now: float) -> StatusRead:
+        work = msgspec.structs.replace(
+            self._dispatcher.status,
+            dropped=self._router.dropped + sum(self._dropped_by.values()),
+            collector=self._telemetry.collector,
+            not_recording=self._not_recording,
+        )
+        return StatusRead(request_id, self._roll.call(self._dispatcher.holds, now), work)
+
     def _tell_ui(self, message: Message) -> None:
         self._router.deliver("ui", 0, message)
 
@@ -401,13 +421,17 @@ class Supervisor:
         if self._settings.ui.mode != "manage":
             self._start_once(plan.telemetry(self._settings))  # what was reported is to be written
         self._stopping = True
-        self._family.due = [entry for entry in self._family.due if entry[1].child.role == "store"]
+        self._family.due_only(*plan.TO_THE_END)
+        self._family.hasten("telemetry", time.monotonic())
         for role in plan.STOP_ORDER:
             if role == "store":
                 self._settle()
+            if role == "telemetry":
+                self._see_all_reported()
             members = self._family.of(role)
             for child in members:
                 child.stopping = True
+                self._router.forward()  # before telemetry hears of the end
                 child.outbox.post(Stop())
             self._climb(members)
 
@@ -415,14 +439,26 @@ class Supervisor:
         """End what is still open, and see everything saved, even by a store that dies just now."""
         self._obey(self._dispatcher.end_all(_ENDED))
         if self._outage.reason:
-            self._family.due.clear()
+            self._family.due_only("telemetry")
             self._try_a_last_time()
         self._turn_until(self._is_settled, time.monotonic() + _SETTLE_S)
-        self._family.due.clear()
+        self._family.due_only("telemetry")
         if unsaved := self._dispatcher.unsaved:
             were = "message was" if unsaved == 1 else "messages were"
             why = self._outage.reason or f"the store did not save it within {_SETTLE_S:g} s"
             self._say(f"{unsaved} {were} not saved: {why}")
+
+    def _see_all_reported(self) -> None:
+        """See telemetry take in hand all that was reported, even one that is started again for it."""
+        self._family.hasten("telemetry", time.monotonic())
+        self._router.forward()
+
+        def done() -> bool:
+            has_telemetry = self._family.of("telemetry") or self._family.is_due("telemetry")
+            return self._router.is_reported or not has_telemetry
+
+        self._turn_until(done, time.monotonic() + _REPORT_S)
+        self._family.due.clear()
 
     def _try_a_last_time(self) -> None:
         """See whether what could not be saved until now can be saved by now."""

@@ -5,9 +5,12 @@ writes to the terminal, and never writes debug records unless asked to. Called b
 process; `SdkLogHandler` by the `logging` module, in any thread.
 """
 
+import functools
 import json
 import logging
+import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +24,8 @@ from chatbot.tracing import span_id_of, trace_id_of
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_NS = 253_402_300_799_999_999_999  # the end of the year 9999, the last that datetime knows
 _COOLDOWN_S = 60.0
+_are_plain_ids = re.compile(r"[0-9a-f]+ span=[0-9a-f]+ parent=(?:[0-9a-f]+|-)").fullmatch
+_is_plain = re.compile(r"""[!#-<>-~]+""").fullmatch  # printable ASCII but for the blank, " and =
 _encoder = msgspec.json.Encoder()
 
 
@@ -31,6 +36,7 @@ class LogFile:
         self._stream = stream
         self._pid = pid
         self._debug = debug
+        self.also: Callable[[LogRecord], None] = lambda _: None  # who else hears of our own events
 
     def add(self, record: LogRecord, process: str, pid: int) -> None:
         """Write a record; a debug record only when debugging."""
@@ -55,6 +61,7 @@ class LogFile:
         """
         record = LogRecord(time.time_ns(), level, event, "", redact.attributes(fields))
         self.add(record, "telemetry", self._pid)
+        self.also(record)
 
 
 class TraceLog:
@@ -66,11 +73,16 @@ class TraceLog:
     def add(self, span: SpanRecord, process: str, pid: int) -> None:
         """Write a line for a finished span, under the time of its end."""
         status = f"error {quoted(span.error)}" if span.error else "unset"
+        ids = f"{span.trace_id} span={span.span_id} parent={span.parent_id or '-'}"
+        if not _are_plain_ids(ids):
+            ids = (
+                f"{quoted(span.trace_id)} span={quoted(span.span_id)}"
+                f" parent={quoted(span.parent_id or '-')}"
+            )
         self._stream.write(
-            f"{iso_time(span.end_ns)} span process={process} pid={pid} trace={quoted(span.trace_id)}"
-            f" span={quoted(span.span_id)} parent={quoted(span.parent_id or '-')}"
-            f" name={quoted(span.name)} duration_ms={(span.end_ns - span.start_ns) / 1e6:.3f}"
-            f" status={status}\n"
+            f"{iso_time(span.end_ns)} span process={process} pid={pid} trace={ids}"
+            f" name={_quoted_name(span.name)}"
+            f" duration_ms={(span.end_ns - span.start_ns) / 1e6:.3f} status={status}\n"
         )
 
     def export(self, decision: str, /, **details: str | int) -> None:
@@ -142,9 +154,13 @@ def _message_of(record: logging.LogRecord) -> str:
 
 def iso_time(time_ns: int) -> str:
     """Return ISO 8601 in UTC with microseconds; a time that no calendar has becomes its nearest."""
-    micros = min(max(time_ns, 0), _LAST_NS) // 1000
-    moment = _EPOCH + timedelta(microseconds=micros)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    seconds, rest_ns = divmod(min(max(time_ns, 0), _LAST_NS), 1_000_000_000)
+    return f"{_iso_second(seconds)}.{rest_ns // 1000:06d}Z"
+
+
+@functools.lru_cache(maxsize=64)  # the lines of a second stand together
+def _iso_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
 
 
 def printable(line: str) -> str:
@@ -162,6 +178,9 @@ def printable(line: str) -> str:
 
 def quoted(text: str) -> str:
     """Return the text as it is where it is one plain word, else as a JSON string."""
-    if text.isascii() and text.isprintable() and text and not set(text) & {" ", '"', "="}:
+    if _is_plain(text):
         return text
     return printable(json.dumps(text, ensure_ascii=False))
+
+
+_quoted_name = functools.lru_cache(maxsize=256)(quoted)  # there are few names of spans

@@ -1,26 +1,37 @@
-"""The OpenTelemetry half of the room, wired: records in, SDK spans and measurements out.
+"""The OpenTelemetry half of the room, wired: records in; spans, measurements and log lines out.
 
-Owns the choice where things are exported to, and the room's own counters. It reads no pipe and opens
-no file. Called by `process`, which imports it only when the SDK is not switched off.
+Owns the order of shutting down (the files are always drained first, the network has what remains of
+its second) and the room's own counters. It reads no pipe and opens no file. Called by `process`, which
+imports it only when the SDK is not switched off.
+
+    SpanRecord ──▶ Judge ──┬─▶ SpanFile ───────▶ extrachat_traces_process.log
+                           └─▶ Otlp
+    Measurement ─▶ Meters ───▶ MetricFile ─┬───▶ extrachat_metrics_process.log
+                                           └─▶ Otlp
+    LogRecord ─────────────▶ Otlp
 """
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from chatbot.messages import AttributeValue, Measurement, Report, SpanRecord
-from chatbot.telemetry.export import Exports, destination
+from chatbot.messages import AttributeValue, LogRecord, Measurement, SpanRecord
+from chatbot.telemetry import limits
 from chatbot.telemetry.files import RotatingFile
+from chatbot.telemetry.judge import Judge
+from chatbot.telemetry.last import MetricFile, adopt, metric_interval_ms
+from chatbot.telemetry.life import Life
 from chatbot.telemetry.logs import LogFile, TraceLog
 from chatbot.telemetry.metrics import Meters
-from chatbot.telemetry.spans import Resources, SpanBuilder, sampler
+from chatbot.telemetry.open import Source
+from chatbot.telemetry.otlp import FinishedSpan, LogLine, Otlp
+from chatbot.telemetry.resources import Resources
+from chatbot.telemetry.spanfile import SpanFile
 
-if TYPE_CHECKING:
-    from chatbot.telemetry.otlp import Otlp
+_EXPORT = "export_otlp_"
 
 
 class Sdk:
-    """Spans, metrics and their exports."""
+    """Spans, metrics, and the way to a collector."""
 
     def __init__(
         self,
@@ -29,31 +40,57 @@ class Sdk:
         metric_stream: RotatingFile,
         log: LogFile,
         trace_log: TraceLog,
+        life: Life,
     ) -> None:
-        self._log = log
         self._trace_log = trace_log
-        resources = Resources(environ)
-        self._builder = SpanBuilder(resources)
-        self._is_sampled = sampler(environ)
-        self._exports = Exports(environ, span_stream, metric_stream, self._open_otlp(environ))
-        self._meters = Meters(resources.of_program(os.getpid()), self._exports.readers)
+        self._metric_stream = metric_stream
+        self._resources = resources = Resources(environ)
+        self._judge = Judge(limits.from_environment(environ))
+        self._otlp = Otlp(environ, log, trace_log)
+        self._span_file = SpanFile(span_stream, resources)
+        interval_ms = metric_interval_ms(environ)
+        self._metric_file = MetricFile(metric_stream, interval_ms, self._otlp.add_metrics)
+        of_program = resources.of_program(os.getpid())
+        self._meters = Meters(of_program, [self._metric_file], interval_ms)
         self._lost_seen: dict[str, int] = {}
+        self._exported_seen: dict[str, int] = {}
+        self.dropped_so_far = 0
+        own = resources.of(Source("telemetry", 0, os.getpid()))
+        log.also = lambda record: self._otlp.add_line(LogLine(record, own))
+        self._otlp.announce()
+        for name, error in adopt(metric_stream, life).items():
+            if error:
+                log.own("warning", "last_words_left", file=name, error=error)
+            else:
+                trace_log.export("adopted", file=name)
 
-    def add_span(self, record: SpanRecord, source: Report) -> None:
-        """Take a finished span: a line for it, and its export unless it is sampled out."""
+    @property
+    def collector(self) -> str:
+        """Where OTLP goes just now; empty: nowhere."""
+        return self._otlp.collector
+
+    def add_span(self, record: SpanRecord, source: Source) -> None:
+        """Take a finished span: a line for it, and its export."""
         self._trace_log.add(record, source.role, source.pid)
-        if self._is_sampled(record.trace_id):
-            span = self._builder.build(record, source)
-            if span is not None:
-                self._exports.add(span)
+        judged = self._judge.judge(record)
+        if judged is not None:
+            self._span_file.add(judged, source)
+            self._otlp.add_span(FinishedSpan(judged, self._resources.of(source)))
 
-    def add_measurement(self, record: Measurement, source: Report) -> None:
+    def add_log(self, record: LogRecord, source: Source) -> None:
+        """Take a line of the log, which has it already, for the collector."""
+        self._otlp.add_line(LogLine(record, self._resources.of(source)))
+
+    def add_measurement(self, record: Measurement, source: Source) -> None:
         """Take a measurement; one that no instrument accepts is counted as dropped."""
         if reason := self._meters.add(record):
             self.dropped(1, f"measurement_{reason}", source.role)
 
     def dropped(self, number: int, reason: str, role: str) -> None:
-        """Count records that were given up."""
+        """Count records that were given up. Those that only a collector has missed are in the files,
+        and in no one's way: they are in the metric alone."""
+        if not reason.startswith(_EXPORT):
+            self.dropped_so_far += number
         attributes: dict[str, AttributeValue] = {"reason": reason, "chatbot.process.role": role}
         self._meters.count("chatbot.telemetry.dropped", number, attributes)
 
@@ -61,41 +98,48 @@ class Sdk:
         """Count writes that the disk refused."""
         self._meters.count("chatbot.telemetry.write_failures", number, {"file": file})
 
-    def count_losses(self) -> None:
-        """Bring the counters up to what the exports and the builder have lost since the last time."""
-        losses = {f"export_{name}": lost for name, lost in self._exports.lost.items()}
-        losses["malformed_span"] = self._builder.malformed
+    def lines_lost(self, number: int, file: str) -> None:
+        """Count lines that a disk which refused for too long has cost."""
+        self._meters.count("chatbot.telemetry.lost_lines", number, {"file": file})
+
+    def flush(self) -> None:
+        """Have all spans so far in their file."""
+        self._span_file.write()
+
+    def end_batch(self, now: float) -> None:
+        """Write what has waited long enough, count what a batch has cost, and keep its sums where a
+        successor finds them. `now` is monotonic."""
+        self._span_file.write_due(now)
+        self._count_losses()
+        self._meters.flush()
+        if self._metric_file.keep(changed=self._meters.changed):
+            self._meters.changed = False
+
+    def _count_losses(self) -> None:
+        """Bring the counters up to what was lost since the last time. What no collector was there for
+        is not lost: it is in the files."""
+        losses = {f"{_EXPORT}{name}": lost for name, lost in self._otlp.lost.items()}
+        losses["malformed_span"] = self._judge.malformed
+        losses["span_file"] = self._span_file.lost
         for reason, lost in losses.items():
             new = lost - self._lost_seen.get(reason, 0)
             if new:
                 self._lost_seen[reason] = lost
                 self.dropped(new, reason, "telemetry")
                 self._trace_log.export("lost", reason=reason, number=new)
+        exported = {"file": self._span_file.written, "otlp": self._otlp.sent_spans}
+        for exporter, number in exported.items():
+            if new := number - self._exported_seen.get(exporter, 0):
+                self._exported_seen[exporter] = number
+                self._meters.count("chatbot.telemetry.exported", new, {"exporter": exporter})
 
     def close(self) -> None:
         """Drain the spans, count what was lost of them, then collect the metrics a last time."""
-        self._exports.shutdown_spans()
-        self.count_losses()
-        self._exports.shutdown_metrics()
-
-    def _open_otlp(self, environ: Mapping[str, str]) -> "Otlp | None":
-        """Return the network's exporters if a signal has a destination; tell what was decided."""
-        urls: dict[str, str] = {}
-        for signal in ("traces", "metrics"):
-            to = destination(environ, signal)
-            urls[signal] = to.url
-            if to.refused:
-                self._log.own("warning", "otlp_refused", signal=signal, reason=to.refused)
-            self._trace_log.export(
-                "decision", signal=signal, otlp=to.url or to.refused or "no endpoint is set"
-            )
-        if not any(urls.values()):
-            return None
-        # Imported here: only with an endpoint is it worth the time that its libraries take to load.
-        from chatbot.telemetry.otlp import Otlp
-
-        try:
-            return Otlp(environ, urls["traces"], urls["metrics"])
-        except (ImportError, OSError, RuntimeError, ValueError) as error:  # its variables are wrong
-            self._log.own("error", "otlp_refused", reason=str(error))
-            return None
+        self._otlp.begin_shutdown()
+        self._span_file.write()
+        self._count_losses()
+        self._meters.flush()
+        self._metric_file.shutdown()
+        self._otlp.finish_shutdown()
+        if not self._metric_stream.is_behind:
+            self._metric_file.words.take_back()

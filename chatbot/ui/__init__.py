@@ -3,6 +3,7 @@
 Reading order: `process` (the modes) · `chat` (what a line does, a session that goes on) · `exchange` (the
 turn, and all else that is said to and heard from the other processes) · `conversation` (what the chat
 knows; pure) · `commands` (lines that begin with a slash; pure) · `manage` (saved sessions and the cache) ·
-`listing` and `export` (how they look as text, Markdown, JSON; pure) · `newfile` · `view` (the one place
-that writes to the terminal) · `sanitize` (pure) · `terminal` (lines in, and Ctrl-C).
+`listing` and `export` (how they look as text, Markdown, JSON; pure) · `newfile` ·
+`traces` (a turn's waterfall) · `view` (the one place
+that writes to the terminal) · `terminal` (lines in, and Ctrl-C).
 """

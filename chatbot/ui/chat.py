@@ -20,12 +20,13 @@ from chatbot.messages import (
     Undo,
     Undone,
 )
+from chatbot.otel import Tracing
+from chatbot.sanitize import well_formed
 from chatbot.settings import UiSettings
 from chatbot.ui import commands, export, listing
 from chatbot.ui.conversation import Conversation, Explicit
 from chatbot.ui.exchange import GIVEN_UP, Exchange, Leave, new_request_id
 from chatbot.ui.manage import Library
-from chatbot.ui.sanitize import well_formed
 from chatbot.ui.view import Notices, View
 
 _LISTED = 20
@@ -41,6 +42,7 @@ class Chat:
         library: Library,
         view: View,
         notices: Notices,
+        tracing: Tracing,
     ) -> None:
         self.code = ExitCode.OK
         self.conversation = Conversation(
@@ -52,6 +54,7 @@ class Chat:
         self._view = view
         self._notices = notices
         self._loaded = Loaded("")
+        self._tracing = tracing
 
     # --- lines -----------------------------------------------------------------------------------
 
@@ -67,6 +70,8 @@ class Chat:
                 raise Leave(self.code if self._settings.mode != "chat" else ExitCode.OK)
             case commands.Help():
                 self._notices.block(commands.HELP)
+            case commands.Top():
+                self._top()
             case commands.NewSession():
                 self._new_session()
             case commands.Switch(backend):
@@ -122,6 +127,8 @@ class Chat:
                 file = os.path.expanduser(file) or export.default_name(chat.session_id)
                 kind = export.format_of(file)
                 self._guarded(lambda: self._library.export(chat.session_id, kind, file))
+            case commands.ShowTrace(number):
+                self._show_trace(number)
             case _:
                 assert_never(command)
 
@@ -157,6 +164,13 @@ class Chat:
 
     # --- this session ----------------------------------------------------------------------------
 
+    def _top(self) -> None:
+        status = self._exchange.status()
+        if status is None:
+            self._notices.say("(given up)")
+        else:
+            self._view.status(status)
+
     def _new_session(self) -> None:
         self.conversation.new_session(new_session_id())
         self._exchange.enter(self.conversation.session_id)
@@ -176,6 +190,21 @@ class Chat:
             self._judge(ExitCode.TURN_FAILED)
             return
         self._view.done("undone", f"undone: {_start_of(turn.question)}", turn=turn.request_id)
+
+    def _show_trace(self, number: int) -> None:
+        turns = self.conversation.turns
+        if not turns:
+            self._refuse("nothing has been asked in this session yet")
+        elif number > len(turns):
+            self._refuse(f"there is no turn {number}: the last one is {len(turns)}")
+        else:
+            from chatbot.ui.traces import Traces  # the first prompt is not to wait for it
+
+            trace_id = turns[number - 1].trace_id  # 0: the last
+            traces = Traces(
+                self._settings.log_dir, self._tracing, self._exchange, self._notices, self._view
+            )
+            self._guarded(lambda: traces.show(trace_id))
 
     def _delete(self, session_id: str) -> None:
         try:

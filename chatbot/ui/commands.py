@@ -20,8 +20,10 @@ HELP = """\
 /history                     all that was said in this session
 /undo                        take the last turn back
 /regenerate                  ask the last question again
-/export [FILE]               write this session to a file: FILE.md, or FILE.json
-/switch BACKEND              ask another backend: ollama, anthropic, grok, openai, sim
+/export [FILE]               write this session to FILE.md, or FILE.json
+/top                         the processes, and how the requests go
+/trace [TURN]                where the time went in turn 1, 2 ... or the last
+/switch BACKEND              go on with ollama, anthropic, grok, openai or sim
 /model [NAME]                show the model, or take another
 /models                      list the models of this backend
 /list-ollama-models          list the models Ollama has
@@ -52,6 +54,8 @@ _NAMES = (
     "undo",
     "regenerate",
     "export",
+    "top",
+    "trace",
     "switch",
     "model",
     "models",
@@ -60,7 +64,7 @@ _NAMES = (
 )
 
 
-_BARE = ("history", "regenerate", "sessions", "undo")  # of which one might think otherwise
+_BARE = ("history", "regenerate", "sessions", "top", "undo")  # of which one might think otherwise
 
 
 class Say(msgspec.Struct, frozen=True):
@@ -92,6 +96,10 @@ class SetModel(msgspec.Struct, frozen=True):
 
     name: str
     backend: BackendName | None = None
+
+
+class Top(msgspec.Struct, frozen=True):
+    """/top"""
 
 
 class ShowModels(msgspec.Struct, frozen=True):
@@ -146,14 +154,22 @@ class Export(msgspec.Struct, frozen=True):
     file: str
 
 
+class ShowTrace(msgspec.Struct, frozen=True):
+    """/trace [TURN]; 0 stands for the last turn."""
+
+    turn: int
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A line that looks like a command and is none; the reason is one line with its remedy."""
 
     reason: str
 
 
-OfSessions = Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export
-Line = Say | Quit | NewSession | Help | Switch | SetModel | ShowModels | OfSessions | Refused
+OfSessions = (
+    Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export | ShowTrace
+)
+Line = Say | Quit | NewSession | Help | Top | Switch | SetModel | ShowModels | OfSessions | Refused
 
 
 def parse(line: str) -> Line | None:
@@ -175,6 +191,8 @@ def parse(line: str) -> Line | None:
             return NewSession()
         case "help":
             return Help()
+        case "top":
+            return Top()
         case "switch":
             return _switch(argument)
         case "model":
@@ -209,6 +227,10 @@ def parse(line: str) -> Line | None:
             return Regenerate()
         case "export":
             return Export(argument)
+        case "trace" if re.fullmatch(r"([1-9][0-9]{0,8})?", argument):
+            return ShowTrace(int(argument or 0))
+        case "trace":
+            return Refused("/trace takes the number of a turn, for example /trace 1 for the first")
         case _:
             return Refused(_unknown(name))
 

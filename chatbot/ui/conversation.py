@@ -24,11 +24,12 @@ from chatbot.messages import (
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """A question that was asked, its request, and what came as its answer."""
+    """A question that was asked, its request, what came as its answer, and its trace (empty: none)."""
 
     request_id: str
     question: str
     answer: str = ""
+    trace_id: str = ""
 
     @property
     def is_sent(self) -> bool:
@@ -107,12 +108,12 @@ class Conversation:
             replaces=last.request_id,
         )
 
-    def answered(self, request_id: str, question: str, answer: str) -> None:
+    def answered(self, request_id: str, question: str, answer: str, trace_id: str = "") -> None:
         """A turn is over; an empty answer leaves no mark on what is sent next. Neither does an answer
         to nobody knows what."""
         if not question:
             return
-        turn = Turn(request_id, question, answer)
+        turn = Turn(request_id, question, answer, trace_id)
         self.turns.append(turn)
         self._digests.append(self._history.digest)
         if turn.is_sent:
@@ -218,7 +219,8 @@ def turns_of(messages: Iterable[StoredMessage]) -> list[Turn]:
     for message in messages:
         if message.role == "user":
             open_[message.request_id] = len(turns)
-            turns.append(Turn(message.request_id, message.content))
+            trace_id = message.trace_id or ""
+            turns.append(Turn(message.request_id, message.content, trace_id=trace_id))
         elif message.role == "assistant" and message.request_id in open_:
             place = open_.pop(message.request_id)
             turns[place] = msgspec.structs.replace(turns[place], answer=message.content)

@@ -4,6 +4,7 @@ A turn is over with its terminal message; that it gets saved is the dispatcher's
 a turn asks for it to be cancelled, and a second one leaves.
 """
 
+import contextlib
 import os
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from chatbot.errors import ChatbotError, ExitCode, MessageTooLarge
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     Answered,
+    AttributeValue,
     BackendName,
     CacheRead,
     Cancel,
@@ -21,6 +23,7 @@ from chatbot.messages import (
     Delta,
     Entered,
     Failed,
+    Flush,
     Flushed,
     Found,
     Interrupt,
@@ -34,6 +37,7 @@ from chatbot.messages import (
     NotSaving,
     ProcessRestarted,
     Query,
+    ReadStatus,
     Recovered,
     Retrying,
     Saved,
@@ -101,13 +105,16 @@ class Exchange:
         """Ask, show the answer as it comes, and remember it. Without a text, the last question is
         asked again, and the new turn takes the place of the last. Raises MessageTooLarge."""
         request_id = new_request_id()
-        with self._recorder.span(
-            "chat_turn",
-            parent=None,
-            session__id=chat.session_id,
-            backend=chat.target.backend,
-            gen_ai__request__model=chat.target.model,
-        ) as span:
+        about: dict[str, AttributeValue] = {
+            "session.id": chat.session_id,
+            "backend": chat.target.backend,
+            "gen_ai.request.model": chat.target.model,
+        }
+        with (
+            self._flushing(),
+            self._recorder.span("chat_turn", parent=None, attributes=about).announce() as span,
+        ):
+            self._recorder.flush()  # so that it is known before what comes of it
             with self._recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:
                 if text is None:
                     ask = chat.ask_again(request_id, hop=hop.traceparent, turn=span.traceparent)
@@ -116,20 +123,47 @@ class Exchange:
                 self._outbox.send(ask)
             if text is None:
                 chat.undo()
-            terminal, streamed = self._see(chat, request_id)
-            span.set("status", type(terminal).__name__.lower())
+            try:
+                terminal, streamed = self._see(chat, request_id)
+            except Leave:  # nobody sees its end
+                span.set("status", "interrupted")
+                span.fail("left before its end")
+                span.end()
+                raise
+            status = type(terminal).__name__.lower()
+            span.set("status", status)
+            self._recorder.log(
+                "info",
+                "turn_ended",
+                traceparent=span.traceparent,
+                session_id=chat.session_id,
+                request_id=request_id,
+                backend=chat.target.backend,
+                status=status,
+            )
             match terminal:
                 case Failed(kind=kind):
+                    span.set("error.type", kind)
                     span.fail(kind)
                 case Interrupted():
                     span.fail("interrupted")
-                case Answered(call_traceparent=call) if trace_id_of(call) != span.trace_id:
-                    span.link(call)  # another turn's call was paid for
+                case Answered(cached_age_s=age_s, call_traceparent=call):
+                    span.set("cached", age_s is not None)
+                    if trace_id_of(call) != span.trace_id:
+                        span.link(call)  # another turn's call was paid for
                 case _:
                     pass
-            chat.answered(request_id, ask.content, text_of(terminal))
+            chat.answered(request_id, ask.content, text_of(terminal), span.trace_id)
             self._view.end(terminal, streamed)
         return terminal
+
+    @contextlib.contextmanager
+    def _flushing(self) -> Iterator[None]:
+        """Report what is recorded in here when it is over: a person may read for an hour then."""
+        try:
+            yield
+        finally:
+            self._recorder.flush()
 
     def follow(self, chat: Conversation, loaded: Loaded) -> Terminal:
         """Go on with the turn that was under way when this process's predecessor was killed: show
@@ -137,7 +171,7 @@ class Exchange:
         request_id = loaded.under_way
         question = chat.reopen(request_id)
         terminal, streamed = self._see(chat, request_id, loaded.so_far)
-        chat.answered(request_id, question, text_of(terminal))
+        chat.answered(request_id, question, text_of(terminal), trace_id_of(terminal.traceparent))
         self._view.end(terminal, streamed)
         return terminal
 
@@ -150,7 +184,8 @@ class Exchange:
     def show_ended(self, chat: Conversation, terminal: Terminal) -> None:
         """Show the end of such a turn, with its answer, and remember it."""
         question = chat.reopen(terminal.request_id)
-        chat.answered(terminal.request_id, question, text_of(terminal))
+        trace_id = trace_id_of(terminal.traceparent)
+        chat.answered(terminal.request_id, question, text_of(terminal), trace_id)
         self._view.begin(terminal.request_id, chat.session_id, chat.target)
         self._view.end(terminal, "")
 
@@ -173,6 +208,23 @@ class Exchange:
                     if self._chatting:
                         return ModelsListed(request_id, backend)
                     raise Leave(ExitCode.INTERRUPTED)
+                case _:
+                    self._notice(message)
+
+    def status(self) -> StatusRead | None:
+        """Ask the supervisor how everybody is; None where it was given up."""
+        request_id = new_request_id()
+        self._outbox.send(ReadStatus(request_id))
+        while True:
+            match message := self._next():
+                case None:
+                    pass
+                case StatusRead() if message.request_id == request_id:
+                    return message
+                case Interrupt() if not self._keyboard.is_echo(message):
+                    if not self._chatting:
+                        raise Leave(ExitCode.INTERRUPTED)
+                    return None
                 case _:
                     self._notice(message)
 
@@ -229,6 +281,32 @@ class Exchange:
                 case _:
                     self._notice(message)
         return kind(query.request_id, error=f"the store did not answer within {within_s:g} s")
+
+    def flush(self, within_s: float) -> str:
+        """Have telemetry write down all that was reported; return why it did not, or nothing. Ctrl-C in
+        a chat gives it up."""
+        request_id = new_request_id()
+        self._recorder.flush()
+        self._outbox.send(Flush(request_id))
+        deadline = time.monotonic() + within_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            match message := self._next(left_s):
+                case None:
+                    pass
+                case Flushed() if message.request_id == request_id:
+                    return ""
+                case Interrupt() if not self._keyboard.is_echo(message):
+                    if self._chatting:
+                        return GIVEN_UP
+                    raise Leave(ExitCode.INTERRUPTED)
+                case _:
+                    self._notice(message)
+        return f"telemetry did not answer within {within_s:g} s"
+
+    def listen(self, for_s: float) -> None:
+        """Wait a moment for something to come, and show it."""
+        if (message := self._next(for_s)) is not None:
+            self._notice(message)
 
     def catch_up(self) -> None:
         """Show what came while the person was typing. A Ctrl-C from then has had its effect."""

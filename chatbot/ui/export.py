@@ -11,8 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from chatbot.messages import Session, StoredMessage
+from chatbot.sanitize import one_line
 from chatbot.ui import listing
-from chatbot.ui.sanitize import one_line
 
 JSON_FORMAT = "chatbot session"
 JSON_VERSION = 1

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from chatbot.messages import CacheStats, SearchHit, Session, StoredMessage
-from chatbot.ui.sanitize import one_line
+from chatbot.sanitize import one_line
 
 _TITLE = 60
 

@@ -13,12 +13,12 @@ from typing import assert_never
 from chatbot.errors import ChatbotError, ExitCode, UsageError
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import BackendName, Leaving, Ready, UiInbox
+from chatbot.sanitize import well_formed
 from chatbot.settings import UiSettings
 from chatbot.tracing import Recorder
 from chatbot.ui.chat import Chat
 from chatbot.ui.exchange import Exchange, Leave
 from chatbot.ui.manage import Library
-from chatbot.ui.sanitize import well_formed
 from chatbot.ui.terminal import Stopped
 from chatbot.ui.terminal import Terminal as Keyboard
 from chatbot.ui.view import JsonView, Notices, TextView, View
@@ -67,14 +67,22 @@ class Ui:
         view: View = (
             JsonView(sys.stdout, self._notices)
             if settings.json
-            else TextView(sys.stdout, self._notices, chatting=chatting, listing=listing)
+            else TextView(
+                sys.stdout,
+                self._notices,
+                chatting=chatting,
+                listing=listing,
+                colour=settings.colour,
+            )
         )
         self._exchange = Exchange(inbox, outbox, recorder, self._keyboard, view, chatting=chatting)
         asks = chatting or (listing and sys.stdin.isatty() and not settings.json)
         self._library = Library(
             self._exchange, view, self._keyboard, self._notices, asks=asks, json=settings.json
         )
-        self._chat = Chat(settings, self._exchange, self._library, view, self._notices)
+        self._chat = Chat(
+            settings, self._exchange, self._library, view, self._notices, recorder.tracing
+        )
 
     def run(self) -> ExitCode:
         """Do what the mode says; return the exit code."""

@@ -5,9 +5,10 @@ goes to a terminal is sanitized; what goes into a pipe or a file is the text as 
 """
 
 import errno
+import os
 import time
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 import msgspec
 
@@ -21,13 +22,19 @@ from chatbot.messages import (
     ModelsListed,
     SearchHit,
     Session,
+    StatusRead,
     StoredMessage,
     Target,
     Terminal,
 )
-from chatbot.ui import listing
-from chatbot.ui.sanitize import one_line, sanitize
+from chatbot.sanitize import one_line, sanitize
+from chatbot.ui import listing, status
 
+if TYPE_CHECKING:
+    from chatbot.traces.trace import Trace
+    from chatbot.traces.turn import Turn
+
+_COLUMNS = 80
 _encode = msgspec.json.Encoder().encode
 
 
@@ -48,6 +55,8 @@ class View(Protocol):
     def message(self, session_id: str, stored: StoredMessage, *, unanswered: bool) -> None: ...
     def found(self, hits: Sequence[SearchHit]) -> None: ...
     def cache(self, stats: CacheStats) -> None: ...
+    def status(self, read: StatusRead) -> None: ...
+    def trace(self, trace: "Trace", turn: "Turn") -> None: ...
     def done(self, event: str, line: str, **fields: object) -> None: ...
 
 
@@ -57,6 +66,15 @@ class Notices:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._gone = False
+        self.is_terminal = stream.isatty()
+
+    @property
+    def columns(self) -> int:
+        """How wide the terminal is now; 80 where it is none."""
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
+        except (OSError, ValueError):
+            return _COLUMNS
 
     def say(self, text: str) -> None:
         """Write one line."""
@@ -65,6 +83,10 @@ class Notices:
     def block(self, text: str) -> None:
         """Write several lines."""
         self._write(sanitize(text) + "\n")
+
+    def drawn(self, lines: Iterable[str]) -> None:
+        """Write lines as they are: whoever drew them has made safe what is from elsewhere."""
+        self._write("".join(f"{line}\n" for line in lines))
 
     def prompt(self, text: str) -> None:
         """Write something that is to stay on its line."""
@@ -102,11 +124,19 @@ class Output:
 
 class TextView:
     """Answers as text. `chatting` puts `Bot: ` before each, for a person who sees both sides;
-    `listing` makes lists what goes to stdout, rather than notices beside the answers."""
+    `listing` makes lists what goes to stdout, rather than notices beside the answers. `colour`: a
+    terminal may be given colours."""
 
     def __init__(
-        self, stdout: TextIO, notices: Notices, *, chatting: bool = False, listing: bool = False
+        self,
+        stdout: TextIO,
+        notices: Notices,
+        *,
+        chatting: bool = False,
+        listing: bool = False,
+        colour: bool = False,
     ) -> None:
+        self._colour = colour
         self._out = Output(stdout)
         self._notices = notices
         self._chatting = chatting
@@ -207,6 +237,19 @@ class TextView:
         """What the answer cache holds."""
         self._list(listing.cache(stats))
 
+    def status(self, read: StatusRead) -> None:
+        """The processes and their work."""
+        self._list(status.top(read))
+
+    def trace(self, trace: "Trace", turn: "Turn") -> None:
+        """Where the time of a turn went."""
+        # Here, as below: a chat without /trace is not to load what it takes.
+        from chatbot.traces.style import Style
+        from chatbot.traces.waterfall import waterfall
+
+        style = Style(self._notices.columns, self._colour and self._notices.is_terminal)
+        self._notices.drawn(waterfall(trace, turn, style))
+
     def done(self, event: str, line: str, **fields: object) -> None:
         """Something was done, as a line for the person."""
         del event, fields
@@ -303,14 +346,31 @@ class JsonView:
         """`cache`"""
         self._event("cache", **msgspec.structs.asdict(stats))
 
+    def status(self, read: StatusRead) -> None:
+        """`top`"""
+        self._event("top", processes=_plain(read.processes), work=_plain(read.work))
+
+    def trace(self, trace: "Trace", turn: "Turn") -> None:
+        """`trace`"""
+        from chatbot.traces.event import as_event
+
+        self._event("trace", **as_event(trace, turn))
+
     def done(self, event: str, line: str, **fields: object) -> None:
         """The event itself."""
         del line
         self._event(event, **fields)
 
-    def _event(self, name: str, **fields: object) -> None:
+    def _event(self, name: str, /, **fields: object) -> None:
         line = _encode({"event": name, "time": time.time(), **fields}).decode()
         self._out.write(line + "\n")
+
+
+def _plain(value: object) -> object:
+    """Return structs as objects with names; between processes they are arrays."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else value
 
 
 def describe(terminal: Terminal, again: str = "--refresh") -> str:

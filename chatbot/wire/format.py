@@ -14,9 +14,10 @@ from chatbot.messages import ChatMessage, Options, Target
 
 MAX_LINE_BYTES = 1024 * 1024
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+MOST_TOKENS = 2**63 - 1  # more than a message can carry, or a database hold
 
-_USAGE_LEVELS = 4
 _USAGE_VALUES = 64
+_USAGE_PATH_CHARS = 200
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -148,24 +149,31 @@ class Format(Protocol):
     def produce_error(self, status: int, message: str) -> bytes: ...
 
 
-def flatten_usage(usage: object, prefix: str = "") -> dict[str, int]:
-    """Return every integer at any depth under `usage` by its dotted path; booleans are no integers.
+def flatten_usage(usage: object) -> dict[str, int]:
+    """Return every integer at any depth under `usage` by its dotted path.
 
-    Bounded against a hostile server: 4 levels, 64 values, and only what 64 bits and a counter hold.
+    A boolean is no integer, and neither is a float that is whole; what stands in a list has no name.
+    Bounded against a hostile server: 64 values, paths of 200 characters, and only what 64 bits and a
+    counter hold.
 
     >>> flatten_usage({"a": 1, "b": {"c": 2, "d": True}})
     {'a': 1, 'b.c': 2}
     """
     found: dict[str, int] = {}
-    if isinstance(usage, dict) and prefix.count(".") < _USAGE_LEVELS:
-        for key, value in usage.items():
-            path = f"{prefix}{key}"
-            if isinstance(value, dict):
-                found.update(flatten_usage(value, path + "."))
-            elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
-                found[path] = value
-            if len(found) >= _USAGE_VALUES:
-                break
+    open_levels = [("", iter(usage.items()))] if isinstance(usage, dict) else []
+    while open_levels and len(found) < _USAGE_VALUES:
+        prefix, entries = open_levels[-1]
+        entry = next(entries, None)
+        if entry is None:
+            open_levels.pop()
+            continue
+        path, value = f"{prefix}{entry[0]}", entry[1]
+        if len(path) > _USAGE_PATH_CHARS:
+            continue
+        if isinstance(value, dict):
+            open_levels.append((f"{path}.", iter(value.items())))
+        elif type(value) is int and 0 <= value <= MOST_TOKENS:
+            found[path] = value
     return found
 
 
@@ -179,6 +187,7 @@ def count_tokens(usage: Mapping[str, int]) -> tuple[int | None, int | None]:
     if read is not None:
         read += usage.get("cache_read_input_tokens", 0)
         read += usage.get("cache_creation_input_tokens", 0)
+        read = min(read, MOST_TOKENS)
     return read, usage.get("output_tokens", usage.get("completion_tokens"))
 
 

@@ -55,6 +55,11 @@ class Answer:
         return "".join(self._text)
 
     @property
+    def reasoning(self) -> str:
+        """The model's thinking so far."""
+        return "".join(self._reasoning)
+
+    @property
     def tokens(self) -> tuple[int | None, int | None]:
         """Input and output tokens; None where they are unknown."""
         return count_tokens(self.usage)
@@ -65,7 +70,7 @@ class Answer:
             self.text,
             self.model or asked_model,
             self.finish_reason,
-            "".join(self._reasoning),
+            self.reasoning,
             self.response_id,
             self.usage,
             *self.tokens,

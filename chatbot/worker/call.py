@@ -8,7 +8,16 @@ import time
 from chatbot.backends import Backend
 from chatbot.errors import CallError, WireError
 from chatbot.mailbox import Outbox
-from chatbot.messages import Answered, Call, Cancelled, Delta, Failed, Retrying, Sending
+from chatbot.messages import (
+    Answered,
+    AttributeValue,
+    Call,
+    Cancelled,
+    Delta,
+    Failed,
+    Retrying,
+    Sending,
+)
 from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder, Span
 from chatbot.wire import FORMATS, failures
@@ -26,6 +35,8 @@ END_OF_BODY_S = (
 )
 ERROR_BODY_BYTES = 64 * 1024
 ERROR_BODY_S = 5.0
+
+_QUEUE: dict[str, AttributeValue] = {"queue": "llm.requests"}
 
 
 class LlmCall:
@@ -55,15 +66,16 @@ class LlmCall:
         self._started = time.perf_counter()
         self._first_token_ms: float | None = None
         self._call_traceparent = ""
+        self._limit: asyncio.Timeout | None = None
 
     async def run(self) -> Answered | Failed | Cancelled:
         """Make the call. A cancelled task returns `Cancelled`, after its socket is closed."""
         call = self._call
-        self._record_wait()
         span = self._recorder.hop("process", "llm.requests", call.request_id, call.traceparent)
-        with span:
+        with span.announce():
+            self._record_wait(span)
             try:
-                async with asyncio.timeout(self._settings.total_timeout_s):
+                async with asyncio.timeout(self._settings.total_timeout_s) as self._limit:
                     return await self._make(span)
             except CallError as error:
                 failure = error
@@ -86,9 +98,6 @@ class LlmCall:
     async def _make(self, span: Span) -> Answered | Failed:
         if reason := self._backend.obstacle:
             return self._failed(CallError("auth", reason), reason, span)
-        # In the pipe before the first network byte: if this process dies, the dispatcher can tell
-        # which of its calls may have been paid for.
-        self._outbox.send_now(Sending(self._call.request_id, self._call.attempt))
         await self._attempt_until_done(span)
         completion = self._answer.completion(self._call.target.model)
         return Answered(
@@ -110,13 +119,30 @@ class LlmCall:
                 delay_s = retry.delay_s(error, retries, self._settings.max_retries, chance)
                 if delay_s is None or self._is_answered:
                     raise
-                reason = str(error)
+                failure = error
             else:
                 return
             retries += 1
-            self._recorder.count("chatbot.retries", 1, {"backend": self._backend.name})
-            self._outbox.send(Retrying(call.request_id, call.attempt, delay_s, reason))
-            with self._recorder.span("retry_backoff", parent=span.traceparent):
+            backoff = self._recorder.span(
+                "retry_backoff",
+                parent=span.traceparent,
+                attributes={"delay_s": delay_s, "reason": failure.kind},
+            )
+            self._recorder.log(
+                "warning",
+                "retrying",
+                traceparent=span.traceparent,
+                request_id=call.request_id,
+                backend=self._backend.name,
+                kind=failure.kind,
+                status=failure.status or 0,
+                delay_s=delay_s,
+            )
+            with backoff.announce():
+                backend: dict[str, AttributeValue] = {"backend": self._backend.name}
+                self._recorder.count("chatbot.retries", 1, backend, backoff.exemplar)
+                self._recorder.flush()
+                self._outbox.send(Retrying(call.request_id, call.attempt, delay_s, str(failure)))
                 await asyncio.sleep(delay_s)
 
     async def _attempt(self, parent: Span, retries: int) -> None:
@@ -129,32 +155,47 @@ class LlmCall:
             request = self._format.build_chat(
                 call.target, call.messages, stream=True, api_key=backend.api_key
             )
-            attempt.sent(request.method, server.base_url + request.path)
+            attempt.begin(request.method, server.base_url + request.path)
+            self._tell_sending(retries)
             async with self._client.open(server, request, attempt.traceparent) as response:
                 attempt.responded(response.status)
-                if response.status != 200:
-                    raise await self._refusal(response)
+                await self._expect_success(response)
                 self._is_answered = True
                 await self._read(response, attempt)
         except CallError as error:
             error.args = (self._redact(str(error)),)
             attempt.fail(str(error.status or error.kind), error.kind)  # what it said may be content
             raise
-        except asyncio.CancelledError:
-            attempt.fail("cancelled", "cancelled")
+        except asyncio.CancelledError:  # by the deadline, or by who asked
+            kind = "timeout" if self._limit is not None and self._limit.expired() else "cancelled"
+            attempt.fail(kind, kind)
+            raise
+        except BaseException as error:
+            attempt.fail(type(error).__name__, type(error).__name__)
             raise
         finally:
             attempt.end(self._answer)
 
-    async def _refusal(self, response: Response) -> CallError:
-        """Return the error that a response with an error status is, however its body ends."""
+    def _tell_sending(self, retries: int) -> None:
+        """Put into the pipe, before the first network byte, that a request is being sent: if this
+        process dies, the dispatcher can tell which of its calls may have been paid for. The spans that
+        have begun go along, so that telemetry can end them.
+        """
+        self._recorder.flush()
+        if not retries:
+            self._outbox.send_now(Sending(self._call.request_id, self._call.attempt))
+
+    async def _expect_success(self, response: Response) -> None:
+        """Raise the CallError that a response with an error status is, however its body ends."""
+        if response.status == 200:
+            return
         body = b""
         try:
             async with asyncio.timeout(ERROR_BODY_S):
                 body = await response.read(ERROR_BODY_BYTES)
         except FOREIGN:
             pass  # the status has said enough
-        return failures.from_response(response.status, response.headers, body)
+        raise failures.from_response(response.status, response.headers, body)
 
     async def _read(self, response: Response, attempt: Attempt) -> None:
         """Read the stream. Raises CallError, also when no content comes for too long."""
@@ -215,7 +256,17 @@ class LlmCall:
         return bool(pieces)
 
     def _failed(self, error: CallError, line: str, span: Span) -> Failed:
+        span.set("error.type", error.kind)
         span.fail(error.kind)
+        self._recorder.log(
+            "warning",
+            "call_failed",
+            traceparent=span.traceparent,
+            request_id=self._call.request_id,
+            backend=self._backend.name,
+            kind=error.kind,  # what the server said of it may be content
+            status=error.status or 0,
+        )
         return Failed(
             self._call.request_id,
             self._call.attempt,
@@ -227,15 +278,15 @@ class LlmCall:
             self._elapsed_ms(),
         )
 
-    def _record_wait(self) -> None:
+    def _record_wait(self, process: Span) -> None:
         call = self._call
         if call.queued_ns:
-            span = self._recorder.span(
+            wait_ns = max(process.start_ns - call.queued_ns, 0)
+            wait = self._recorder.span(
                 "queue_wait", parent=call.traceparent, start_ns=call.queued_ns
             )
-            span.end()
-            wait_ms = max(time.time_ns() - call.queued_ns, 0) / 1e6
-            self._recorder.observe("chatbot.queue.wait", wait_ms, {"queue": "llm.requests"})
+            wait.end(call.queued_ns + wait_ns)
+            self._recorder.observe("chatbot.queue.wait", wait_ns / 1e6, _QUEUE, wait.exemplar)
 
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started) * 1000

@@ -48,6 +48,7 @@ SETTINGS = WorkerSettings
 
 _STOP_S = 0.5
 _TRACEBACK_CHARS = 4000
+_FRAMES = 8
 
 
 def main(
@@ -102,8 +103,11 @@ class Worker:
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         del loop
         error = context.get("exception")
-        said = f"{context.get('message')} {error!r}" if error else str(context.get("message"))
-        self._recorder.log("error", "event_loop", message=self._redact(said))
+        # Not its message: that repeats what the callback was called with, a whole conversation.
+        where = traceback.format_tb(error.__traceback__)[-_FRAMES:] if error is not None else []
+        self._recorder.log(
+            "error", "event_loop", error=type(error).__name__, traceback="".join(where)
+        )
 
     def _take(self, batch: list[WorkerInbox]) -> None:
         for message in batch:
@@ -128,8 +132,16 @@ class Worker:
         task.add_done_callback(partial(self._done, asked))
 
     def _done(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
-        """Report how a task ended: the one place that sends a terminal message."""
+        """Report how a task ended: the one place that sends a terminal message.
+
+        What was recorded of it goes before that: who has seen the end finds it in the totals, whatever
+        becomes of this process.
+        """
         del self._tasks[asked.request_id]
+        try:
+            self._recorder.flush()
+        except Exception as defect:  # noqa: BLE001 - telemetry must not keep a call from its end
+            self._log_defect(defect)
         if task.cancelled():  # before its first step, so that nothing was sent
             self._outbox.send(_cancelled(asked))
         else:
@@ -142,8 +154,6 @@ class Worker:
             if error is not None:  # a defect of ours costs its own call, not the others
                 self._log_defect(error)
                 self._outbox.send(_broken(asked, error))
-        if not self._tasks:  # else they go along with the next ones, at the latest with the beat
-            self._recorder.flush()
 
     def _log_defect(self, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]

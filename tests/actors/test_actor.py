@@ -15,6 +15,7 @@ from chatbot import actor
 from chatbot.mailbox import Outbox, Reader
 from chatbot.messages import (
     Beat,
+    FromAny,
     LogRecord,
     Message,
     Notice,
@@ -23,8 +24,10 @@ from chatbot.messages import (
     Report,
     Resigned,
     Stop,
+    StoreInbox,
 )
-from tests.fakes import SPAWN
+from chatbot.tracing import Recorder
+from tests.fakes import SPAWN, Peer
 
 SAYS = Ready | Beat | Resigned | Report | Notice
 
@@ -136,3 +139,28 @@ def test_a_kill_is_seen_as_the_end_of_the_stream(child: Child) -> None:
     child.process.kill()
     assert child.ended.wait(10)
     assert child.exit_code() == -signal.SIGKILL
+
+
+def test_what_is_recorded_is_reported_when_nothing_waits_to_be_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actor, "BEAT_EVERY_S", 60.0)
+    peer = Peer(StoreInbox, FromAny)
+    reports: list[Report] = []
+
+    def take(report: Report) -> bool:
+        reports.append(report)
+        return True
+
+    recorder = Recorder("store", 0, take)
+    batches = actor.batches(peer.inbox, peer.outbox, recorder, idle_s=0.01)
+    peer.inbox.post(Stop())
+    next(batches)
+    peer.inbox.post(Stop())
+    next(batches)  # the first beat is behind us
+    recorder.count("c")
+    peer.inbox.post(Stop())
+    next(batches)
+    assert reports == []
+    assert next(batches) == []
+    assert [report.records for report in reports] == [1]

@@ -65,7 +65,7 @@ from chatbot.settings import StoreSettings
 from chatbot.store import database as database_room
 from chatbot.store import process
 from chatbot.store.database import Database
-from chatbot.tracing import CONSUMER, Recorder
+from chatbot.tracing import CONSUMER, Recorder, span_id_of
 from tests.fakes import eventually
 
 M = TypeVar("M", bound=Message)
@@ -497,9 +497,21 @@ def test_a_batch_is_committed_in_groups_and_answered_in_order(room: Room) -> Non
     assert [m.request_id for m in room.rest() if isinstance(m, Accepted)] == [
         f"r{n}" for n in range(300)
     ]
-    sizes = [span.attributes["rows"] for span in room.spans("commit")]
-    assert sizes == [129] * 128 + [128] * 128 + [44] * 44  # the first also made the session
-    assert len(room.measured("chatbot.store.commit.duration")) == 3
+    commits = room.spans("commit")
+    assert [span.attributes for span in commits] == [
+        {"messaging.batch.message_count": 128, "rows": 129},  # it also made the session
+        {"messaging.batch.message_count": 128, "rows": 128},
+        {"messaging.batch.message_count": 44, "rows": 44},
+    ]
+    asks = {span.span_id: span for span in room.spans("process store.asks")}
+    told: list[str] = []
+    for commit in commits:
+        group = [commit.parent_id, *map(span_id_of, commit.links)]
+        assert {asks[each].end_ns for each in group} == {commit.end_ns}
+        told += [str(asks[each].attributes["messaging.message.id"]) for each in group]
+    assert told == [f"r{n}" for n in range(300)]
+    durations = room.measured("chatbot.store.commit.duration")
+    assert [span_id_of(m.traceparent) for m in durations] == [c.span_id for c in commits]
 
 
 def test_a_load_sees_what_was_sent_before_it_and_a_stop_loses_nothing_after_it(
@@ -891,11 +903,40 @@ def test_the_spans_of_a_turn_continue_its_trace(room: Room, path: str) -> None:
         asks.span_id,
         {"cache.hit": False, "cache.level": "none"},
     )
-    commits = room.spans("commit")
-    assert [s.parent_id for s in commits] == [asks.span_id, answers.span_id]
-    for child, parent in ((lookup, asks), (commits[0], asks), (commits[1], answers)):
+    (commit,) = room.spans("commit")
+    assert (commit.parent_id, commit.attributes) == (
+        asks.span_id,
+        {"messaging.batch.message_count": 2, "rows": 4},
+    )
+    assert commit.links == (f"00-{TRACE}-{answers.span_id}-01",)
+    for child, parent in ((lookup, asks), (commit, asks), (commit, answers)):
         assert parent.start_ns <= child.start_ns <= child.end_ns <= parent.end_ns
     assert select(path, "SELECT trace_id FROM messages") == [(TRACE,), (TRACE,)]
+
+
+def test_of_a_trace_that_is_not_kept_the_store_records_no_span(room: Room, path: str) -> None:
+    room.send(ask(1, traceparent=PARENT[:-2] + "00"))
+    room.stop()
+    assert not [r for r in room.records if isinstance(r, SpanRecord)]
+    (lookup,) = room.measured("chatbot.cache.lookups")
+    (commit,) = room.measured("chatbot.store.commit.duration")
+    assert lookup.traceparent == commit.traceparent == ""
+    assert select(path, "SELECT trace_id FROM messages") == [(TRACE,)]
+
+
+def test_the_spans_of_messages_that_could_not_be_saved_say_so(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Database) -> bool:
+        raise StoreUnavailable("no space left")
+
+    monkeypatch.setattr(Database, "commit", fail)
+    room.send(ask(1, traceparent=PARENT))
+    room.wait()
+    assert isinstance(room.error, StoreUnavailable)
+    (asks,) = room.spans("process store.asks")
+    assert asks.error == "not saved"
+    assert not room.spans("commit")
 
 
 def test_look_ups_and_commits_are_measured_and_nothing_else_is_traced(room: Room) -> None:

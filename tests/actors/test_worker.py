@@ -46,6 +46,7 @@ from chatbot.messages import (
     Stop,
     Target,
 )
+from chatbot.otel import Tracing
 from chatbot.settings import SimServerSettings, WorkerSettings
 from chatbot.simserver.server import SimServer
 from chatbot.tracing import Recorder
@@ -77,23 +78,25 @@ def settings_for(base_url: str = "", api_key: str = KEY, **limits: Any) -> Worke
 class Room:
     """The worker in a thread, to be used in a `with`: left, it is stopped and has been read out."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, tracing: Tracing = Tracing()) -> None:  # noqa: B008 - frozen
         pipe = get_context("spawn").Pipe
         inbox_end, self._to_worker = pipe(duplex=False)
         self.from_worker, self._outbox_end = pipe(duplex=False)
         self._settings = settings
+        self._tracing = tracing
         self._inbox: Inbox[Any] = Inbox(inbox_end, process.INBOX)
         self._changed = threading.Condition()
         self._ended = threading.Event()
         self._serial = itertools.count()
         self.messages: list[Message] = []
         self.records: list[Record] = []
+        self.said: list[Message] = []  # both, in the order of the pipe
         self.exit_code: ExitCode | None = None
 
     def __enter__(self) -> Self:
         Reader(self.from_worker, FromWorker | FromAny, self._sort, lambda _: self._ended.set())
         outbox = Outbox(self._outbox_end)
-        recorder = Recorder("worker", 0, outbox.offer)
+        recorder = Recorder("worker", 0, outbox.offer, self._tracing)
 
         def run() -> None:
             self.exit_code = process.main(self._settings, self._inbox, outbox, recorder)
@@ -131,10 +134,11 @@ class Room:
         traceparent: str = PARENT,
         options: Options | None = None,
         content: str = "hello",
+        system: str | None = None,
     ) -> str:
         """Ask for a call; return its request id."""
         request_id = f"r{next(self._serial)}"
-        target = Target(backend, "m", None, options or {})
+        target = Target(backend, "m", system, options or {})
         asked = (ChatMessage("user", content),)
         self.send(
             Call(request_id, 1, "s", target, asked, stream, base_url, traceparent=traceparent)
@@ -185,8 +189,12 @@ class Room:
         with self._changed:
             for message in batch:
                 if isinstance(message, Report):
-                    self.records += msgspec.msgpack.decode(message.payload, type=list[Record])
-                elif not isinstance(message, Beat):
+                    records = msgspec.msgpack.decode(message.payload, type=list[Record])
+                    self.records += records
+                    self.said += records
+                    continue
+                self.said.append(message)
+                if not isinstance(message, Beat):
                     self.messages.append(message)
             self._changed.notify_all()
 

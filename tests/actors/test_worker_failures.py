@@ -14,7 +14,7 @@ from chatbot.messages import Cancel, Cancelled, Delta, Failed, Retrying, Sending
 from chatbot.wire.format import MAX_LINE_BYTES, MAX_RESPONSE_BYTES
 from chatbot.worker import call as call_room
 from chatbot.worker import retry
-from tests.actors.test_worker import KEY, Room, settings_for, text_of
+from tests.actors.test_worker import KEY, KEYED, Room, settings_for, text_of
 from tests.fake_llm import END, FakeLlm, Gate, Script, Visit, nobody_listens, piece
 
 SHORT: dict[str, Any] = {"read_timeout_s": 0.3}
@@ -108,7 +108,7 @@ def test_what_breaks_in_mid_stream_keeps_the_text_and_is_never_sent_again(
     assert_one_line(failed.message)
     assert [type(m) for m in messages] == [Sending, Delta, Failed]
     assert len(server.requests) == 1
-    assert not room.logged()
+    assert_logged_as_failed(room, failed)
 
 
 def test_a_chunk_without_a_size_in_mid_stream_does_not_hang() -> None:
@@ -208,7 +208,7 @@ def test_what_will_not_get_better_is_refused_at_once(
     assert_one_line(failed.message)
     assert [type(m) for m in messages] == [Sending, Failed]
     assert len(server.requests) == 1
-    assert not room.logged()
+    assert_logged_as_failed(room, failed)
 
 
 def test_silence_before_the_response_is_not_tried_again() -> None:
@@ -545,6 +545,20 @@ def test_no_garbage_makes_anything_but_one_terminal() -> None:
         ends = [room.end_of(request_id) for request_id in ids]
     assert not [e for e in ends if isinstance(e, Failed) and e.kind == "internal"]
     assert not [r for r in room.logged() if r.event in ("crashed", "event_loop")], room.logged()
+
+
+def assert_logged_as_failed(room: Room, failed: Failed) -> None:
+    """The log has that and nothing else: in the call's trace, and without what the server said."""
+    (line,) = room.logged()
+    assert (line.level, line.event) == ("warning", "call_failed")
+    (span,) = room.spans("process llm.requests")
+    assert line.traceparent == f"00-{span.trace_id}-{span.span_id}-01"
+    assert line.fields == {
+        "request_id": failed.request_id,
+        "backend": KEYED,
+        "kind": failed.kind,
+        "status": failed.status or 0,
+    }
 
 
 def assert_one_line(message: str) -> None:

@@ -1,11 +1,29 @@
 """What a worker records of its calls: spans, counters, histograms; and that no key is in them."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chatbot.messages import Call, ChatMessage, Measurement, SpanRecord, Target
-from chatbot.tracing import CLIENT, CONSUMER, INTERNAL
+from chatbot.messages import (
+    Answered,
+    Call,
+    Cancel,
+    Cancelled,
+    ChatMessage,
+    Delta,
+    Failed,
+    Measurement,
+    Record,
+    Retrying,
+    Sending,
+    SpanRecord,
+    SpanStarted,
+    Target,
+)
+from chatbot.otel import Tracing
+from chatbot.tracing import CLIENT, CONSUMER, INTERNAL, trace_id_of
 from tests.actors.test_worker import KEY, PARENT, TRACE, Room, settings_for
 from tests.fake_llm import END, FakeLlm, Visit, piece
 
@@ -29,6 +47,20 @@ data: {"type":"message_stop"}
 """
 
 
+CAPTURES = Path(__file__).parents[1] / "captures"
+OPTIONS: Any = {
+    "temperature": 0.5,
+    "max_tokens": 48,
+    "top_p": 0.9,
+    "top_k": 40,
+    "seed": 4,
+    "frequency_penalty": 0.1,
+    "presence_penalty": 0.2,
+    "n": 1,
+    "stop": "END",
+}
+
+
 async def with_usage(visit: Visit) -> None:
     await visit.request()
     before, done = END.split(b"data: [DONE]")
@@ -40,11 +72,42 @@ async def without_usage(visit: Visit) -> None:
     await visit.answer("hi")
 
 
-def recorded(script: Any, backend: Any = "openai", **about: Any) -> tuple[Room, FakeLlm]:
+def recorded(
+    script: Any,
+    backend: Any = "openai",
+    tracing: Tracing = Tracing(),  # noqa: B008 - frozen
+    **about: Any,
+) -> tuple[Room, FakeLlm]:
     """Make one call to that script; return the room, stopped and read out, and the server."""
-    with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
+    with FakeLlm(script) as server, Room(settings_for(server.base_url), tracing) as room:
         room.ask(backend, **about)
     return room, server
+
+
+def captured(name: str) -> Any:
+    """Return a script that answers as a real server did."""
+    _, _, body = (CAPTURES / name).read_bytes().replace(b"\r\n", b"\n").partition(b"\n\n")
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.respond(200, body)
+
+    return script
+
+
+async def refused_once(visit: Visit) -> None:
+    await visit.request()
+    if visit.number:
+        await visit.answer("hi")
+    else:
+        await visit.respond(503, b"busy", retry_after="0.01")
+
+
+def about(record: Any) -> str:
+    """Return what a record is, in short: of a message its kind, of a record its name."""
+    if isinstance(record, SpanStarted):
+        return f"{record.name} begins"
+    return getattr(record, "name", "") or type(record).__name__
 
 
 def values(measured: list[Measurement]) -> list[tuple[str, float]]:
@@ -68,6 +131,7 @@ def test_the_client_span_has_what_the_conventions_ask_for() -> None:
         "gen_ai.request.max_tokens": 9,
         "gen_ai.request.top_p": 0.9,
         "gen_ai.request.seed": 4,
+        "gen_ai.request.stop_sequences": ("x",),
         "gen_ai.response.id": "r-1",
         "gen_ai.response.model": "m-1",
         "gen_ai.response.finish_reasons": ("stop",),
@@ -77,6 +141,7 @@ def test_the_client_span_has_what_the_conventions_ask_for() -> None:
         "gen_ai.usage.reasoning.output_tokens": 2,
         "http.request.method": "POST",
         "http.response.status_code": 200,
+        "network.protocol.version": "1.1",
         "server.address": "127.0.0.1",
         "server.port": port,
         "url.full": f"{server.base_url}/chat/completions",
@@ -104,10 +169,12 @@ def test_the_wait_in_the_queue_is_drawn_from_when_it_was_queued() -> None:
         call = Call("q", 1, "s", Target("openai", "m"), asked, queued_ns=12_345, traceparent=PARENT)
         room.send(call)
         room.end_of("q")
-    (wait,) = room.spans("queue_wait")
+    (wait,), (process,) = room.spans("queue_wait"), room.spans("process llm.requests")
     assert (wait.start_ns, wait.kind, wait.parent_id) == (12_345, INTERNAL, PARENT[36:52])
+    assert wait.end_ns == process.start_ns
     (measured,) = room.measured("chatbot.queue.wait")
-    assert measured.value > 0
+    assert measured.value == pytest.approx((wait.end_ns - wait.start_ns) / 1e6)
+    assert measured.traceparent[36:52] == wait.span_id
 
 
 def test_without_a_trace_there_are_no_spans_and_no_header_but_all_measurements() -> None:
@@ -220,3 +287,237 @@ def test_keys_and_contents_are_in_no_record() -> None:
     assert KEY not in seen
     assert "secret of the heart" not in seen
     assert KEY not in repr(room.messages)
+
+
+@pytest.mark.parametrize(
+    ("backend", "capture", "path", "told"),
+    [
+        (
+            "openai",
+            "llamacpp/openai_chat_stream.response.http",
+            "/chat/completions",
+            {
+                "gen_ai.provider.name": "openai",
+                "gen_ai.response.id": "chatcmpl-Hrh6LRQ8HEcYhDzwHnkXZ0JzJcpXDNJD",
+                "gen_ai.response.model": "smollm2-135m",
+                "gen_ai.response.finish_reasons": ("length",),
+                "gen_ai.usage.input_tokens": 25,
+                "gen_ai.usage.output_tokens": 48,
+                "gen_ai.usage.cache_read.input_tokens": 0,
+            },
+        ),
+        (
+            "grok",
+            "llamacpp/openai_chat_stream_nousage.response.http",
+            "/chat/completions",
+            {
+                "gen_ai.provider.name": "x_ai",
+                "gen_ai.response.id": "chatcmpl-WCbhYdcIbGuJb4W08Q898v5Z3COETgjK",
+                "gen_ai.response.model": "smollm2-135m",
+                "gen_ai.response.finish_reasons": ("stop",),
+            },
+        ),
+        (
+            "anthropic",
+            "llamacpp/anthropic_messages_stream.response.http",
+            "/v1/messages",
+            {
+                "gen_ai.provider.name": "anthropic",
+                "gen_ai.response.id": "chatcmpl-adz8wNwyYSSlDp6TxXZvmUTkFr0Rgj8I",
+                "gen_ai.response.model": "smollm2-135m",
+                "gen_ai.response.finish_reasons": ("end_turn",),
+                "gen_ai.usage.input_tokens": 25,
+                "gen_ai.usage.output_tokens": 32,
+                "gen_ai.usage.cache_read.input_tokens": 24,
+            },
+        ),
+        (
+            "ollama",
+            "ollama-proxy/chat_stream.response.http",
+            "/api/chat",
+            {
+                "gen_ai.provider.name": "ollama",
+                "gen_ai.response.model": "local/smollm2-135m",
+                "gen_ai.response.finish_reasons": ("stop",),
+                "gen_ai.usage.input_tokens": 11,
+                "gen_ai.usage.output_tokens": 40,
+            },
+        ),
+    ],
+)
+def test_every_backends_span_is_complete_with_what_a_real_server_told(
+    backend: str, capture: str, path: str, told: dict[str, Any]
+) -> None:
+    room, server = recorded(captured(capture), backend, options=OPTIONS)
+    (span,) = room.spans(f"{backend}_api_call")
+    attributes = dict(span.attributes)
+    assert attributes.pop("gen_ai.response.time_to_first_chunk") is not None
+    assert attributes == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.conversation.id": "s",
+        "gen_ai.request.model": "m",
+        "gen_ai.request.stream": True,
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.request.max_tokens": 48,
+        "gen_ai.request.top_p": 0.9,
+        "gen_ai.request.top_k": 40,
+        "gen_ai.request.seed": 4,
+        "gen_ai.request.frequency_penalty": 0.1,
+        "gen_ai.request.presence_penalty": 0.2,
+        "gen_ai.request.choice.count": 1,
+        "gen_ai.request.stop_sequences": ("END",),
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "network.protocol.version": "1.1",
+        "server.address": "127.0.0.1",
+        "server.port": int(server.base_url.rpartition(":")[2]),
+        "url.full": f"{server.base_url}{path}",
+        **told,
+    }
+    measured = [r for r in room.records if isinstance(r, Measurement)]
+    counted = {m.name: m.value for m in measured if m.name.startswith("llm.usage.")}
+    if backend == "ollama":  # it has its own names for them
+        assert counted == {"llm.usage.input_tokens": 11, "llm.usage.output_tokens": 40}
+
+
+def test_what_is_asked_of_anthropic_by_default_is_in_its_span() -> None:
+    async def script(visit: Visit) -> None:
+        request = await visit.request()
+        assert json.loads(request.body)["max_tokens"] == 1024
+        await visit.respond(200, ANTHROPIC)
+
+    room, _ = recorded(script, "anthropic")
+    (span,) = room.spans("anthropic_api_call")
+    assert span.attributes["gen_ai.request.max_tokens"] == 1024
+
+
+def test_what_has_begun_is_in_the_pipe_before_the_first_network_byte() -> None:
+    room, _ = recorded(without_usage)
+    said = list(map(about, room.said))
+    begun = said[: said.index("Sending")]
+    assert [name for name in begun if "begins" in name] == [
+        "process llm.requests begins",
+        "openai_api_call begins",
+    ]
+    started, call = (r for r in room.records if isinstance(r, SpanStarted))
+    assert (started.parent_id, call.parent_id) == (PARENT[36:52], started.span_id)
+    assert call.attributes["http.request.method"] == "POST"
+
+
+@pytest.mark.parametrize("end", [Answered, Failed, Cancelled])
+def test_all_that_is_recorded_of_a_call_is_in_the_pipe_before_its_end(end: type) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        if end is Failed:
+            await visit.respond(400, b"no")
+        elif end is Answered:
+            await visit.answer("hi")
+        else:
+            await visit.begin()
+            await visit.send(piece("hi"))
+            await visit.closed()
+
+    with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
+        request_id = room.call()
+        if end is Cancelled:
+            room.wait_for(Delta, request_id)
+            room.send(Cancel(request_id))
+        assert isinstance(room.end_of(request_id), end)
+    (place,) = (n for n, said in enumerate(room.said) if isinstance(said, end))
+    behind = [r for r in room.said[place:] if isinstance(r, Record)]
+    assert behind == []
+    before = list(map(about, room.said[:place]))
+    for name in ("http.client.request.duration", "openai_api_call", "process llm.requests"):
+        assert name in before
+
+
+def test_a_backoff_is_announced_with_its_reason_and_each_attempt_has_its_span() -> None:
+    room, _ = recorded(refused_once)
+    first, second = room.spans("openai_api_call")
+    assert (first.error, first.attributes["http.response.status_code"]) == ("server_error", 503)
+    assert "http.request.resend_count" not in first.attributes
+    assert second.attributes["http.request.resend_count"] == 1
+    (backoff,) = room.spans("retry_backoff")
+    (retrying,) = (m for m in room.messages if isinstance(m, Retrying))
+    assert backoff.attributes == {"delay_s": retrying.delay_s, "reason": "server_error"}
+    said = list(map(about, room.said))
+    assert said.index("openai_api_call") < said.index("Retrying")
+    assert said.index("retry_backoff begins") < said.index("Retrying") < said.index("retry_backoff")
+    assert said.count("openai_api_call begins") == 2
+    assert sum(isinstance(m, Sending) for m in room.said) == 1
+    (retry,) = room.measured("chatbot.retries")
+    assert retry.traceparent[36:52] == backoff.span_id
+
+
+CONTENTS = ("gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages")
+
+
+def test_content_is_in_the_span_only_where_it_is_asked_for_and_only_when_it_has_ended() -> None:
+    said: Any = {"content": "a secret of the heart", "system": "be kind"}
+    room, _ = recorded(with_usage, tracing=Tracing(content=True), **said)
+    (span,) = room.spans("openai_api_call")
+    system, asked, answered = (json.loads(str(span.attributes[name])) for name in CONTENTS)
+    assert system == [{"type": "text", "content": "be kind"}]
+    question = {"type": "text", "content": "a secret of the heart"}
+    assert asked == [{"role": "user", "parts": [question]}]
+    answer = {"type": "text", "content": "hi"}
+    assert answered == [{"role": "assistant", "parts": [answer], "finish_reason": "stop"}]
+    for record in room.records:
+        if record is not span:
+            assert "secret" not in repr(record)
+            assert "be kind" not in repr(record)
+    room, _ = recorded(with_usage, **said)
+    assert "secret" not in repr(room.records)
+    assert "be kind" not in repr(room.records)
+
+
+def test_tokens_beyond_what_a_message_can_carry_keep_no_call_from_its_end() -> None:
+    most = 2**63 - 1
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        usage = {
+            "input_tokens": most,
+            "cache_read_input_tokens": most,
+            "cache_creation_input_tokens": most,
+            "output_tokens": 1,
+        }
+        start: dict[str, Any] = {
+            "type": "message_start",
+            "message": {"id": "m", "model": "x", "usage": usage},
+        }
+        text: dict[str, Any] = {
+            "type": "content_block_delta",
+            "delta": {"type": "text_delta", "text": "hi"},
+        }
+        events: list[dict[str, Any]] = [start, text, {"type": "message_stop"}]
+        lines = (f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events)
+        await visit.respond(200, "".join(lines).encode())
+
+    with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
+        end = room.ask("anthropic")
+    assert isinstance(end, Answered)
+    assert end.completion.input_tokens == most
+
+
+def test_a_deadline_is_no_cancellation() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.begin()
+        await visit.send(piece("half"))
+        await visit.closed()
+
+    with (
+        FakeLlm(script) as server,
+        Room(settings_for(server.base_url, total_timeout_s=0.3)) as room,
+    ):
+        room.ask()
+    (span,) = room.spans("openai_api_call")
+    assert (span.attributes["error.type"], span.error) == ("timeout", "timeout")
+
+
+def test_a_retry_is_in_the_log_with_its_trace() -> None:
+    room, _ = recorded(refused_once)
+    (line,) = (record for record in room.logged() if record.event == "retrying")
+    (process,) = room.spans("process llm.requests")
+    assert (line.level, trace_id_of(line.traceparent)) == ("warning", process.trace_id)
+    assert line.fields["status"] == 503

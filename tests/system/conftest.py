@@ -29,7 +29,8 @@ class Result(NamedTuple):
 
 
 class Chatbot:
-    """Starts `run.py` with a clean environment: no keys, addresses, proxies, OTEL variables."""
+    """Starts `run.py` with a clean environment: no keys, addresses, proxies; of the OTEL variables
+    only those that say that there is no collector."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -51,3 +51,20 @@ def test_an_unknown_part_is_named_beside_those_there_are() -> None:
     )
     assert done.returncode == 2
     assert "no part speed; choose of accept,cost," in done.stderr
+
+
+def test_the_benchmark_of_telemetry_prints_its_tables_and_cleans_up(tmp_path: Path) -> None:
+    tiny = ("--rounds", "1", "--sessions", "2", "--turns", "6")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.telemetry", *tiny, "--directory", tmp_path],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    titles = ("processor time per span written", "processor time per turn", "every trace")
+    assert sum(line.startswith(titles) for line in done.stdout.splitlines()) == len(titles)
+    assert "records dropped: 0" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chatbot.settings import SPAN_FILE
 from tests.system.program import Program
 
 
@@ -135,6 +136,8 @@ def test_the_log_has_a_line_for_every_process_and_no_content(program: Program) -
     ready = {line["fields"]["role"] for line in program.log_lines("ready")}
     assert ready == {"ui", "store", "worker", "sim-server", "telemetry"}
     log = (program.directory / "logs" / "chatbot.log").read_text(encoding="utf-8")
+    logged = {json.loads(line)["process"] for line in log.splitlines()}
+    assert logged == {"store", "supervisor", "sim-server", "ui"}
     assert "pipeline" not in log
 
 
@@ -162,3 +165,49 @@ def test_a_cached_answer_is_traced_too_though_the_program_ends_at_once(tmp_path:
         assert answered["cached"] is expected
         traces = (tmp_path / "logs" / "extrachat_traces_process.log").read_text(encoding="utf-8")
         assert answered["trace_id"] in traces
+
+
+def test_top_tells_of_every_process_and_of_the_turn(tmp_path: Path) -> None:
+    program = Program(tmp_path, "--backend", "sim")
+    try:
+        program.say("hi")
+        program.next("answered")
+        worker = program.pid("worker", 1)
+        program.say("/top")
+        top = program.next("top")
+    finally:
+        program.end()
+    roles = {(each["role"], each["slot"]): each for each in top["processes"]}
+    assert set(roles) == {
+        ("supervisor", 0),
+        ("ui", 0),
+        ("worker", 0),
+        ("worker", 1),
+        ("store", 0),
+        ("sim-server", 0),
+        ("telemetry", 0),
+    }
+    assert roles["worker", 1]["pid"] == worker
+    assert {each["restarts"] for each in top["processes"]} == {0}
+    work = top["work"]
+    assert (work["answered"], work["failed"], work["dropped"]) == (1, 0, 0)
+    first, last = work["first_token_ms"]
+    assert 0 < first == last < work["duration_ms"][0]
+
+
+@pytest.mark.parametrize("asked_for", [False, True])
+def test_what_was_said_is_in_a_trace_only_where_the_variable_asks_for_it(
+    tmp_path: Path, asked_for: bool
+) -> None:
+    wish = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "true"} if asked_for else {}
+    program = Program(tmp_path, "--backend", "sim", "--debug", "-s", "zebra one", **wish)
+    try:
+        program.say("zebra two")
+        program.next("answered")
+        assert program.finish() == 0
+    finally:
+        program.end()
+    written = {path.name: path.read_bytes() for path in (tmp_path / "logs").iterdir()}
+    told = {name for name, data in written.items() if b"zebra" in data}
+    assert told == ({SPAN_FILE} if asked_for else set())
+    assert written[SPAN_FILE].count(b"zebra") == (2 if asked_for else 0)

@@ -407,3 +407,31 @@ def test_without_a_database_a_killed_terminal_comes_back_too(terminal: Open) -> 
     screen.until(lambda lines: lines[-1:] == ["You:"] and sum("Bot: " in n for n in lines) >= 2)
     screen.type(CTRL_D)
     assert screen.ends() == 0
+
+
+def test_a_trace_is_drawn_in_the_terminal_in_its_width_and_with_colours(terminal: Open) -> None:
+    chat = terminal()
+    chat.at_prompt()
+    chat.type("hi\r")
+    chat.at_prompt("Bot: ")
+    chat.type("/trace\r")
+    lines = chat.at_prompt("slowest: ")
+    assert any(line.startswith("├ send store.asks") for line in lines)
+    rows = [line for line in lines if " ui " in line or " store " in line]
+    assert len(rows) > 5
+    assert {len(line) for line in rows} == {COLUMNS}
+    assert "\x1b[32m" in chat.raw
+    chat.type("/quit\r")
+    assert chat.ends() == 0
+
+
+def test_without_colours_a_trace_has_none(terminal: Open) -> None:
+    chat = terminal(NO_COLOR="1")
+    chat.at_prompt()
+    chat.type("hi\r")
+    chat.at_prompt("Bot: ")
+    chat.type("/trace\r")
+    chat.at_prompt("slowest: ")
+    assert "\x1b[32m" not in chat.raw
+    chat.type("/quit\r")
+    assert chat.ends() == 0

@@ -262,6 +262,14 @@ def test_bytes_that_are_no_text_can_still_be_sent(run: CommandLine) -> None:
         (["sessions", "prune", "--keep-last", "-1"], "from 0 to 1000000"),
         (["sessions", "export", "a", "--json", "--format", "md"], "-o FILE"),
         (["--db", "x.db", "sessions", "list"], "goes first"),
+        (["trace", "shw"], "did you mean 'show'?"),
+        (["trace", "show", "a", "b"], "unrecognized arguments: b"),
+        (["trace", "list", "--limit", "0"], "from 1 to 100000"),
+        (["trace", "send"], "URL is missing"),
+        (["trace", "send", "localhost:4318", "--log-dir", "."], "no address"),
+        (["trace", "export", "-o", "x.txt", "--log-dir", "."], ".jsonl or .json"),
+        (["trace", "list", "--log-dir", "/nowhere"], "/nowhere"),
+        (["--log-dir", "x", "trace", "list"], "goes first"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(run: CommandLine, argv: list[str], named: str) -> None:
@@ -321,6 +329,8 @@ def test_the_name_of_a_program_is_not_a_prompt_unless_it_follows_two_dashes(
         ["sessions", "--help"],
         ["sessions", "prune", "--help"],
         ["cache", "--help"],
+        ["trace", "--help"],
+        ["trace", "show", "--help"],
     ],
     ids=" ".join,
 )

@@ -47,6 +47,7 @@ from chatbot.messages import (
 )
 from chatbot.supervisor.dispatch import Dispatcher, Send
 from chatbot.supervisor.ledger import KEPT_CHARACTERS, KEPT_MESSAGES
+from chatbot.supervisor.tally import Tally
 
 SIM = Target("ollama", "m")
 TERMINALS = (Answered, Failed, Cancelled, Interrupted)
@@ -84,6 +85,21 @@ def test_a_question_goes_to_the_store_before_it_goes_anywhere_else() -> None:
     assert dispatcher.from_ui(ask("r"), 0.0) == [Send("store", 0, ask("r"))]
 
 
+def test_a_call_tells_since_when_it_could_have_been_sent_however_often_it_is_given_out() -> None:
+    dispatcher = make(credit=1)
+    first = accepted_call(dispatcher, "r")
+    dispatcher.from_ui(ask("waits"), 1.0)
+    assert sent(dispatcher.from_store(Accepted("waits"), 2.0), "worker") == []
+    (call,) = sent(dispatcher.from_worker(0, answer(first), 9.0), "worker")
+    assert isinstance(call, Call)
+    assert (call.request_id, call.attempt, call.ready_s) == ("waits", 1, 2.0)
+    dispatcher.worker_down(0)
+    (again,) = sent(dispatcher.worker_up(0), "worker")
+    assert isinstance(again, Call)
+    assert (again.attempt, again.ready_s, again.traceparent) == (2, 2.0, call.traceparent)
+    assert dispatcher.depths == (0, 1)
+
+
 def test_an_accepted_question_is_called_with_its_history_and_itself() -> None:
     dispatcher = make()
     history = (ChatMessage("user", "a"), ChatMessage("assistant", "b"))
@@ -103,6 +119,39 @@ def test_a_cached_answer_goes_to_the_ui_and_to_no_worker() -> None:
     assert send.message.cached_age_s == 9.0
     dispatcher.from_store(Saved("r"), 0.0)
     assert dispatcher.idle
+
+
+def test_it_counts_how_requests_ended_and_how_long_the_generated_answers_took() -> None:
+    dispatcher = make(workers=0)
+    for name in ("hit", "called", "waits", "fails"):
+        dispatcher.from_ui(ask(name), 0.0)
+    dispatcher.from_store(Accepted("fails"), 0.0)
+    dispatcher.from_store(Accepted("hit", "k", Hit(Completion("yes"), 9.0)), 0.0)
+    dispatcher.worker_up(0)
+    (call,) = sent(dispatcher.from_store(Accepted("called"), 0.0), "worker")
+    assert isinstance(call, Call)
+    dispatcher.from_worker(0, Failed("fails", 1, "timeout", "no"), 0.0)
+    ended = msgspec.structs.replace(answer(call), first_token_ms=20.0, duration_ms=50.0)
+    dispatcher.from_worker(0, ended, 0.0)
+    status = dispatcher.status
+    assert (status.answered, status.cached, status.failed, status.stopped) == (1, 1, 1, 0)
+    assert (status.first_token_ms, status.duration_ms) == ((20.0, 20.0), (50.0, 50.0))
+    assert (status.in_flight, status.waiting) == (1, 0)
+    dispatcher.worker_down(0)
+    dispatcher.from_store(Accepted("waits"), 0.0)
+    assert (dispatcher.status.in_flight, dispatcher.status.waiting) == (0, 1)
+    dispatcher.from_ui(Cancel("waits"), 0.0)
+    assert (dispatcher.status.stopped, dispatcher.status.waiting) == (1, 0)
+
+
+def test_percentiles_are_values_that_were_there() -> None:
+    tally = Tally()
+    assert tally.status(waiting=0, in_flight=0, unsaved=0).duration_ms is None
+    for ms in range(1, 1001):
+        tally.ended(Answered(str(ms), 1, Completion(""), duration_ms=float(ms)))
+    status = tally.status(waiting=0, in_flight=0, unsaved=0)
+    assert status.duration_ms == (900.0, 990.0)  # of the last 200
+    assert status.first_token_ms is None
 
 
 def test_an_answer_goes_to_the_ui_and_to_the_store_which_acknowledges_it() -> None:

@@ -11,7 +11,22 @@ import pytest
 from chatbot import cli
 from chatbot.backends import BACKENDS
 from chatbot.messages import SearchHit, Session
-from chatbot.settings import Arguments, StoreSettings, load, parse_config
+from chatbot.settings import (
+    LOG_FILE,
+    METRIC_FILE,
+    SPAN_FILE,
+    TRACE_LOG_FILE,
+    Arguments,
+    StoreSettings,
+    load,
+    parse_config,
+)
+from chatbot.telemetry.files import BACKUPS, MAX_BYTES
+from chatbot.telemetry.metrics import DECLARED
+from chatbot.traces import archive
+from chatbot.traces import listing as trace_listing
+from chatbot.traces.style import Style
+from chatbot.traces.waterfall import waterfall
 from chatbot.ui import commands, listing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +40,7 @@ def test_the_first_two_blocks_start_a_chat_and_run_the_tests_from_nothing() -> N
         assert command.startswith("python3 -m venv .venv && ")
         assert command.count("\n") == 1
     assert chat.rstrip().endswith("run.py --backend sim")
-    assert tests.rstrip().endswith("-m pytest")
+    assert tests.rstrip().endswith("-m pytest -n 2 --dist loadfile")
 
 
 def test_they_are_on_the_first_screen() -> None:
@@ -38,12 +53,18 @@ def test_every_option_it_names_exists() -> None:
     managing = (
         cli.manage_parser(program, name) for program in cli.MANAGED for name in cli.MANAGED[program]
     )
+    tracing = (cli.trace_parser(name) for name in cli.TRACING)
     known |= {
-        name for parser in managing for action in parser._actions for name in action.option_strings
+        name
+        for parser in (*managing, *tracing)
+        for action in parser._actions
+        for name in action.option_strings
     }
-    pip_options = {"--quiet", "--no-deps"}
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
-    assert named <= known | sim_options | pip_options
+    other_options = {"--quiet", "--no-deps", "--dist"}
+    # Of jq, and of the programs that the last section starts.
+    others = {"--arg", "--set", "--config", "--enable-feature", "--homepath", "--storage"}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+(?!\.)\b", README))
+    assert named <= known | sim_options | other_options | others
 
 
 def test_the_table_of_commands_has_every_command() -> None:
@@ -57,6 +78,29 @@ def test_the_table_of_sessions_has_every_action() -> None:
     assert named == {
         f"{program} {name}" for program in cli.MANAGED for name in cli.MANAGED[program]
     }
+
+
+def test_the_table_of_traces_has_every_action() -> None:
+    table = README[README.index("| `trace list") :].split("\n\n")[0]
+    assert set(re.findall(r"`trace ([a-z]+)", table)) == set(cli.TRACING)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="its time zone cannot be set")
+def test_the_traces_look_as_it_shows_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    recorded = ROOT / "tests" / "data" / "traces.jsonl"
+    (tmp_path / SPAN_FILE).write_bytes(recorded.read_bytes())
+    turns = archive.turns(tmp_path)
+    cached, answered = turns
+    drawn = ["\n".join(trace_listing.rows(turns, Style(90)))]
+    for turn in (answered, cached):
+        found = archive.read(tmp_path, turn.trace_id)
+        assert found
+        drawn.append("\n".join(waterfall(*found, Style(80))))
+    commands = ("trace list", f"trace show {answered.trace_id[:8]}", "trace show")
+    for command, lines in zip(commands, drawn, strict=True):
+        assert f"$ python run.py {command}\n{lines}\n```\n" in README, lines
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="its time zone cannot be set")
@@ -96,3 +140,20 @@ def test_its_configuration_file_is_accepted() -> None:
     parse_config(toml)
     settings = load(Arguments(mode="chat"), {}, toml)
     assert settings.ui.target.model == "codellama:13b"
+
+
+def test_the_table_of_metrics_is_what_is_declared() -> None:
+    table = README[README.index("| metric |") :].split("\n\n")[0]
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| (\w+) \|", table, re.MULTILINE)
+    declared = {name: (kind.unit, kind.instrument) for name, kind in DECLARED.items()}
+    declared["llm.usage.<path>"] = ("{token}", "counter")
+    assert {name: (unit, kind) for name, unit, kind in rows} == declared
+
+
+def test_the_table_of_files_names_every_file() -> None:
+    table = README[README.index("| file |") :].split("\n\n")[0]
+    for name in (LOG_FILE, TRACE_LOG_FILE, SPAN_FILE, METRIC_FILE):
+        assert f"| `{name}` |" in table
+    assert f"rotated at {MAX_BYTES // 1024**2} MB" in table
+    assert f"`*.{BACKUPS}.gz`" in table
+    assert f"`*.{BACKUPS + 1}.gz`" not in table

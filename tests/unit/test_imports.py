@@ -1,5 +1,6 @@
 """What is loaded by which program: nothing heavy before it is needed, nothing outside its room."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,29 @@ def test_help_loads_no_process_machinery_and_no_library() -> None:
         "    cli.main(['--help'])"
     )
     assert not loaded & (HEAVY | {"msgspec", "multiprocessing", "platformdirs"})
+
+
+@pytest.mark.parametrize(
+    "arguments", ["['trace', 'list']", "['trace', 'show']", "['trace', 'export']"]
+)
+def test_reading_traces_loads_no_library_and_starts_no_process(arguments: str) -> None:
+    loaded = loaded_by(
+        "from chatbot import cli\nimport contextlib, io\n"
+        "with contextlib.redirect_stderr(io.StringIO()):\n"
+        f"    assert cli.main([*{arguments}, '--log-dir', 'tests/data', '--config', '{os.devnull}']) == 1"
+    )
+    assert not loaded & (HEAVY | {"multiprocessing", "google"})
+
+
+def test_a_terminal_without_a_trace_does_not_load_what_draws_one() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", "import chatbot.ui.process, sys; print(*sys.modules)"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert not [name for name in found.stdout.split() if name.startswith("chatbot.traces")]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,24 @@
 """What cannot be delivered for its size ends all the same, so that nobody waits for it."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from chatbot.errors import MessageTooLarge
-from chatbot.messages import Loaded, Message, ProcessRole, Session, StoredMessage
+from chatbot.messages import (
+    Flush,
+    Flushed,
+    Loaded,
+    Message,
+    ProcessRole,
+    Report,
+    Session,
+    StoredMessage,
+    TelemetryStatus,
+)
 from chatbot.settings import Arguments, load
+from chatbot.supervisor import plan
 from chatbot.supervisor.dispatch import Send
 from chatbot.supervisor.process import Supervisor
 
@@ -34,3 +48,43 @@ def test_a_session_that_is_too_large_is_shortened_until_it_fits(
     else:
         assert loaded.messages == MESSAGES[len(MESSAGES) - left :]
         assert loaded.truncated
+
+
+def test_top_adds_up_what_every_telemetry_has_dropped() -> None:
+    supervisor = Supervisor(load(Arguments(mode="chat", backend="sim"), {}))
+    for pid, status in (
+        (7, TelemetryStatus(3)),
+        (7, TelemetryStatus(5, "http://127.0.0.1:4318")),
+        (8, TelemetryStatus(2)),
+    ):
+        child: Any = SimpleNamespace(role="telemetry", slot=0, process=SimpleNamespace(pid=pid))
+        supervisor._on_message(child, status)
+    supervisor._router.telemetry_gone()
+    child = SimpleNamespace(role="worker", slot=0, process=SimpleNamespace(pid=9))
+    supervisor._on_message(child, Report("worker", 0, 9, b"\x90", dropped=10, records=100))
+    work = supervisor._status("r", 0.0).work
+    assert (work.dropped, work.collector) == (5 + 2 + 110, "")
+
+
+def test_a_flush_is_answered_where_telemetry_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(Arguments(mode="chat", backend="sim"), {})
+    supervisor = Supervisor(settings)
+    told: list[Message] = []
+    monkeypatch.setattr(supervisor._router, "deliver", lambda _role, _slot, sent: told.append(sent))
+    ui: Any = SimpleNamespace(role="ui", slot=0)
+    supervisor._on_message(ui, Flush("early"))
+    assert told == []
+    supervisor._give_up(plan.telemetry(settings), "no room", usage=False)
+    assert Flushed("early") in told
+    supervisor._on_message(ui, Flush("late"))
+    assert told[-1] == Flushed("late")
+    assert supervisor._status("r", 0.0).work.not_recording == "no room"
+
+
+def test_a_telemetry_that_is_due_is_not_forgotten_while_the_store_is_waited_for() -> None:
+    settings = load(Arguments(mode="chat", backend="sim"), {})
+    supervisor = Supervisor(settings)
+    supervisor._family.due = [(1e12, plan.telemetry(settings)), (1e12, plan.store(settings))]
+    supervisor._settle()
+    assert supervisor._family.is_due("telemetry")
+    assert not supervisor._family.is_due("store")

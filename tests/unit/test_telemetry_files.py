@@ -8,10 +8,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chatbot import host
 from chatbot.errors import ChatbotError
+from chatbot.telemetry import files
 from chatbot.telemetry.files import BACKUPS, MAX_BYTES, RotatingFile
 
 Opened = Callable[..., RotatingFile]
@@ -130,6 +133,76 @@ def test_what_a_crash_left_uncompressed_becomes_a_backup_at_the_next_start(
     assert len(list(path.parent.iterdir())) == 4
 
 
+def test_a_crash_after_compressing_leaves_nothing_to_compress_again(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"{number:08d}\n" for number in range(4)]
+    stream = opened(max_bytes=10)
+    write_lines(stream, lines[:3])
+    unlink = Path.unlink
+
+    def crash(file: Path, *arguments: Any, **more: Any) -> None:
+        raise OSError(5, "the power is out")
+
+    monkeypatch.setattr(Path, "unlink", crash)
+    write_lines(stream, lines[3:])
+    stream.close()
+    assert len(list(path.parent.glob("*.rotated"))) == 1
+    monkeypatch.setattr(Path, "unlink", unlink)
+    RotatingFile(path).close()
+    assert parts_of(path) == lines
+    assert len(list(path.parent.iterdir())) == 4
+
+
+def test_a_crash_between_the_backups_pushes_none_out(path: Path) -> None:
+    path.parent.mkdir()
+    path.with_name("some.log.2.gz").write_bytes(gzip.compress(b"old\n"))  # it has been .1.gz
+    path.with_name("some.log.3.gz").write_bytes(gzip.compress(b"oldest\n"))
+    path.with_name("some.log.111.rotated").write_text("new\n")
+    RotatingFile(path).close()
+    assert parts_of(path) == ["oldest\n", "old\n", "new\n", ""]
+
+
+def test_a_program_that_was_stopped_with_the_lock_is_waited_for_once(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = opened()
+    tries: list[bool] = []
+    held = True
+
+    def lock_range(*arguments: object) -> bool:
+        tries.append(not held)
+        return not held
+
+    def tries_for(line: str) -> int:
+        tries.clear()
+        write_lines(stream, [line])
+        return len(tries)
+
+    monkeypatch.setattr(host, "lock_range", lock_range)
+    monkeypatch.setattr(files, "time", Hours())
+    assert tries_for("one\n") > 2
+    assert tries_for("two\n") == 1
+    held = False
+    assert tries_for("three\n") == 1
+    held = True
+    assert tries_for("four\n") > 2
+    assert path.read_text() == "one\ntwo\nthree\nfour\n"
+
+
+class Hours:
+    """Time that passes only while one waits."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+
 def test_two_streams_on_one_file_lose_nothing_when_either_rotates(
     path: Path, opened: Opened
 ) -> None:
@@ -138,6 +211,40 @@ def test_two_streams_on_one_file_lose_nothing_when_either_rotates(
     for number, line in enumerate(lines):
         write_lines(streams[number % 2], [line])
     assert "".join(parts_of(path)) == "".join(lines)
+
+
+def test_a_line_never_goes_behind_the_half_line_of_a_program_that_was_killed(
+    path: Path, opened: Opened
+) -> None:
+    stream = opened()
+    write_lines(stream, ["one\n"])
+    with path.open("a") as other:
+        other.write("ha")
+    write_lines(stream, ["two\n", "three\n"])
+    assert path.read_text() == "one\nha\ntwo\nthree\n"
+
+
+def test_many_lines_reach_the_file_before_any_flush_and_none_is_given_up(
+    path: Path, opened: Opened
+) -> None:
+    stream = opened(max_bytes=2**30)
+    line = "x" * 999 + "\n"
+    for _ in range(20_000):  # more than may wait
+        stream.write(line)
+    stream.close()
+    assert (stream.dropped_lines, path.stat().st_size) == (0, 20_000_000)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
+def test_a_full_disk_is_not_asked_for_every_line(path: Path, opened: Opened) -> None:
+    path.parent.mkdir()
+    path.symlink_to("/dev/full")
+    stream = opened()
+    for _ in range(30):
+        stream.write("x" * 99_999 + "\n")
+    assert stream.failures == 1
+    stream.flush()
+    assert stream.failures == 2
 
 
 def test_threads_may_share_a_stream(path: Path, opened: Opened) -> None:
@@ -223,6 +330,20 @@ def test_no_rotation_tears_a_line_the_disk_took_half_of(path: Path, opened: Open
 
 
 @needs_posix
+def test_the_rest_of_a_line_is_given_up_when_another_program_wrote_behind_its_beginning(
+    path: Path, opened: Opened
+) -> None:
+    stream = opened()
+    with disk_with_room_for(15):
+        write_lines(stream, ["x" * 50 + "\n"])
+    with path.open("a") as other:
+        other.write("\nother\n")
+    write_lines(stream, ["next\n"])
+    assert path.read_text() == "x" * 15 + "\nother\nnext\n"
+    assert stream.dropped_lines == 1
+
+
+@needs_posix
 def test_the_rest_of_a_line_is_given_up_when_its_beginning_is_gone(
     path: Path, opened: Opened
 ) -> None:
@@ -264,6 +385,40 @@ def test_a_rotation_that_fails_keeps_writing(
     assert stream.failures == 1
     write_lines(stream, ["34567890\n"])
     assert parts_of(path) == ["12345678\n23456789\n", "34567890\n"]
+
+
+@needs_posix
+def test_who_waits_for_a_program_that_rotates_writes_to_the_new_file(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = opened()
+    write_lines(stream, ["one\n"])
+    rotated = path.with_name("rotated")
+    answers = iter([False, False, True, True])
+
+    def lock_range(*arguments: object) -> bool:
+        answer = next(answers)
+        if answer and not rotated.exists():
+            path.rename(rotated)  # the other one did that while it held the lock
+        return answer
+
+    monkeypatch.setattr(host, "lock_range", lock_range)
+    write_lines(stream, ["two\n"])
+    assert (rotated.read_text(), path.read_text()) == ("one\n", "two\n")
+    assert list(answers) == []
+
+
+def test_a_file_system_without_locks_is_written_to_all_the_same(
+    path: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> bool:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(host, "lock_range", refuse)
+    monkeypatch.setattr(host, "unlock_range", refuse)
+    stream = opened(max_bytes=10)
+    write_lines(stream, ["12345678\n", "23456789\n"])
+    assert (parts_of(path), stream.failures) == (["12345678\n", "23456789\n"], 0)
 
 
 def test_a_closed_stream_counts_what_comes_too_late(path: Path, opened: Opened) -> None:

@@ -2,8 +2,6 @@
 
 import base64
 import json
-import re
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,22 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from chatbot.messages import Report, SpanEvent, SpanRecord
-from chatbot.telemetry.export import Exports, SpanQueue, destination, metric_interval_ms
+from chatbot.messages import SpanEvent, SpanRecord
 from chatbot.telemetry.files import RotatingFile
-from chatbot.telemetry.spans import Resources, SpanBuilder, parse_resource_attributes, sampler
+from chatbot.telemetry.judge import Judge, Judged
+from chatbot.telemetry.last import metric_interval_ms
+from chatbot.telemetry.limits import from_environment
+from chatbot.telemetry.open import Source
+from chatbot.telemetry.resources import Resources, parse_resource_attributes
+from chatbot.telemetry.spanfile import SpanFile
 from chatbot.version import __version__
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 PARENT = "00f067aa0ba902b7"
-WORKER = Report("worker", 1, 4711, b"")
-STORE = Report("store", 0, 4712, b"")
+WORKER = Source("worker", 1, 4711)
+STORE = Source("store", 0, 4712)
 
 
 def record(**changes: Any) -> SpanRecord:
@@ -73,17 +73,19 @@ def _ids_to_base64(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def export(tmp_path: Path, *spans: ReadableSpan | None) -> list[str]:
-    """Send spans the real way, and return the lines of the trace file."""
-    streams = [RotatingFile(tmp_path / name) for name in ("spans", "metrics")]
-    exports = Exports({}, streams[0], streams[1], None)
-    for span in spans:
-        assert span is not None
-        exports.add(span)
-    exports.shutdown_spans()
-    exports.shutdown_metrics()
-    for stream in streams:
-        stream.close()
+def written(
+    tmp_path: Path, *spans: tuple[SpanRecord, Source], environ: dict[str, str] | None = None
+) -> list[str]:
+    """Judge spans, and return the lines of the trace file that they make."""
+    judge = Judge(from_environment(environ or {}))
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources(environ or {}))
+    for record, source in spans:
+        judged = judge.judge(record)
+        assert judged is not None
+        file.add(judged, source)
+    file.write()
+    stream.close()
     return (tmp_path / "spans").read_text().splitlines()
 
 
@@ -100,7 +102,7 @@ def test_a_record_comes_out_of_the_file_as_it_went_in(tmp_path: Path) -> None:
         links=(f"00-{TRACE}-{PARENT}-01",),
         error="503 Service Unavailable",
     )
-    lines = export(tmp_path, SpanBuilder(Resources({})).build(full, WORKER))
+    lines = written(tmp_path, (full, WORKER))
     (resource_spans,) = json.loads(lines[0])["resourceSpans"]
     (scope_spans,) = resource_spans["scopeSpans"]
     (span,) = scope_spans["spans"]
@@ -125,12 +127,12 @@ def test_a_record_comes_out_of_the_file_as_it_went_in(tmp_path: Path) -> None:
 
 
 def test_every_line_is_an_export_request_of_the_otlp_schema(tmp_path: Path) -> None:
-    builder = SpanBuilder(Resources({"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}))
+    environ = {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
     records = [
         record(kind=kind, links=(f"00-{TRACE}-{SPAN}-01",), attributes={"n": 2**70, "nan": 1e308})
         for kind in range(5)
     ]
-    lines = export(tmp_path, *(builder.build(each, WORKER) for each in records))
+    lines = written(tmp_path, *((each, WORKER) for each in records), environ=environ)
     requests = [parse_traces(line) for line in lines]
     spans = [
         span
@@ -147,7 +149,7 @@ def test_every_line_is_an_export_request_of_the_otlp_schema(tmp_path: Path) -> N
 
 def test_a_finite_or_infinite_float_is_never_a_word_that_json_lacks(tmp_path: Path) -> None:
     odd = record(attributes={"a": float("nan"), "b": float("inf"), "c": 1.5})
-    (line,) = export(tmp_path, SpanBuilder(Resources({})).build(odd, WORKER))
+    (line,) = written(tmp_path, (odd, WORKER))
 
     def refuse(word: str) -> None:
         raise AssertionError(f"{word} is not JSON")
@@ -157,15 +159,9 @@ def test_a_finite_or_infinite_float_is_never_a_word_that_json_lacks(tmp_path: Pa
 
 
 def test_each_process_is_a_service_of_its_own_with_a_resource_of_its_own(tmp_path: Path) -> None:
-    builder = SpanBuilder(Resources({}))
-    second = Report("worker", 2, 4713, b"")
-    lines = export(
-        tmp_path,
-        builder.build(record(), WORKER),
-        builder.build(record(), STORE),
-        builder.build(record(), second),
-        builder.build(record(), WORKER),
-    )
+    second = Source("worker", 2, 4713)
+    spans = [(record(), source) for source in (WORKER, STORE, second, WORKER)]
+    lines = written(tmp_path, *spans)
     resources = [attributes_of(each["resource"]) for each in json.loads(lines[0])["resourceSpans"]]
     assert [r["service.name"] for r in resources] == [
         "chatbot-worker",
@@ -180,8 +176,8 @@ def test_each_process_is_a_service_of_its_own_with_a_resource_of_its_own(tmp_pat
 
 def test_a_source_has_one_resource_object() -> None:
     resources = Resources({})
-    assert resources.of("worker", 1, 4711) is resources.of("worker", 1, 4711)
-    assert resources.of("worker", 1, 4711) != resources.of("worker", 1, 4712)
+    assert resources.of(WORKER) is resources.of(WORKER)
+    assert resources.of(WORKER) != resources.of(Source("worker", 1, 4712))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +190,7 @@ def test_a_source_has_one_resource_object() -> None:
 )
 def test_a_given_service_name_is_used_verbatim_for_all(environ: dict[str, str]) -> None:
     resources = Resources(environ)
-    names = {resources.of(role, 0, 1).attributes["service.name"] for role in ("ui", "store")}
+    names = {resources.of(source).attributes["service.name"] for source in (WORKER, STORE)}
     names.add(resources.of_program(1).attributes["service.name"])
     assert names == {"mine"}
 
@@ -226,19 +222,21 @@ def test_resource_attributes_are_percent_decoded_and_half_entries_left_out() -> 
     ],
 )
 def test_a_malformed_record_is_refused_and_counted(changes: dict[str, Any]) -> None:
-    builder = SpanBuilder(Resources({}))
-    assert builder.build(record(**changes), WORKER) is None
-    assert builder.malformed == 1
+    judge = Judge()
+    assert judge.judge(record(**changes)) is None
+    assert judge.malformed == 1
 
 
 def test_a_malformed_parent_or_link_is_left_off_and_counted() -> None:
-    builder = SpanBuilder(Resources({}))
+    judge = Judge()
     links = ("", "00-xyz-01", f"00-{TRACE}-{SPAN}-01")
-    span = builder.build(record(parent_id="nonsense", links=links), WORKER)
-    assert span is not None
-    assert span.parent is None
-    assert len(span.links) == 1
-    assert builder.malformed == 3
+    events = (SpanEvent("never", -1), SpanEvent("then", 1))
+    judged = judge.judge(record(parent_id="nonsense", links=links, events=events))
+    assert judged is not None
+    assert judged.record.parent_id == ""
+    assert judged.record.links == links[2:]
+    assert judged.record.events == events[1:]
+    assert judge.malformed == 4
 
 
 @given(
@@ -248,72 +246,11 @@ def test_a_malformed_parent_or_link_is_left_off_and_counted() -> None:
     st.integers(-3, 9),
     st.lists(st.text(max_size=60), max_size=3),
 )
-def test_no_record_makes_the_builder_raise(
+def test_no_record_makes_the_judge_raise(
     trace_id: str, span_id: str, parent_id: str, kind: int, links: list[str]
 ) -> None:
     odd = SpanRecord(trace_id, span_id, parent_id, "", kind, 0, 0, {}, (), tuple(links))
-    SpanBuilder(Resources({})).build(odd, WORKER)
-
-
-@pytest.mark.parametrize(
-    ("name", "argument", "kept"),
-    [
-        ("", "", 1.0),
-        ("always_on", "", 1.0),
-        ("always_off", "", 0.0),
-        ("parentbased_always_off", "", 0.0),
-        ("traceidratio", "0.25", 0.25),
-        ("parentbased_traceidratio", "0.25", 0.25),
-        ("traceidratio", "nonsense", 1.0),
-        ("traceidratio", "7", 1.0),
-    ],
-)
-def test_the_sampler_keeps_its_share_of_the_traces(name: str, argument: str, kept: float) -> None:
-    keep = sampler({"OTEL_TRACES_SAMPLER": name, "OTEL_TRACES_SAMPLER_ARG": argument})
-    ids = [f"{0:016x}{number * (2**64 // 1000):016x}" for number in range(1000)]
-    assert sum(map(keep, ids)) == pytest.approx(kept * 1000, abs=1)
-
-
-@pytest.mark.parametrize(
-    ("environ", "url"),
-    [
-        ({}, ""),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, "http://c:4318/v1/traces"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318/base/"}, "http://c:4318/base/v1/traces"),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/x"}, "http://c/x"),
-        (
-            {
-                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318",
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://d/x",
-            },
-            "https://d/x",
-        ),
-        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c/x"}, ""),
-    ],
-)
-def test_traces_go_where_the_variables_say(environ: dict[str, str], url: str) -> None:
-    assert destination(environ, "traces") == (url, "")
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "protocol", "reason"),
-    [
-        ("localhost:4318", "", "not an http"),
-        ("http://", "", "not an http"),
-        ("http://c:99999", "", "not an http"),
-        ("http://c:4317", "", "protocol grpc"),
-        ("http://c:4318", "grpc", "protocol grpc"),
-        ("http://c:4318", "http/json", "protocol http/json"),
-    ],
-)
-def test_what_cannot_be_exported_to_is_refused_with_a_reason(
-    endpoint: str, protocol: str, reason: str
-) -> None:
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
-    for signal in ("traces", "metrics"):
-        refused = destination(environ, signal)
-        assert refused.url == ""
-        assert re.search(reason, refused.refused)
+    Judge().judge(odd)
 
 
 def test_the_metric_interval_is_ten_seconds_unless_a_number_says_otherwise() -> None:
@@ -322,40 +259,86 @@ def test_the_metric_interval_is_ten_seconds_unless_a_number_says_otherwise() -> 
     assert intervals == [10_000, 500, 10_000, 10_000, 10_000]
 
 
-class Collecting(SpanExporter):
-    def __init__(self, result: SpanExportResult = SpanExportResult.SUCCESS) -> None:
-        self.names: list[str] = []
-        self.may_go_on = threading.Event()
-        self.result = result
+def test_a_line_is_written_after_half_a_second_or_when_it_has_512_spans(tmp_path: Path) -> None:
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources({}))
 
-    def export(self, spans: Any) -> SpanExportResult:
-        self.may_go_on.wait(30)
-        self.names += [span.name for span in spans]
-        return self.result
+    def lines() -> int:
+        stream.flush()
+        return (tmp_path / "spans").read_text().count("\n")
+
+    file.write_due(100.0)
+    file.add(Judged(record()), WORKER)
+    file.write_due(100.2)
+    file.add(Judged(record()), WORKER)
+    file.write_due(100.6)
+    assert (lines(), file.written) == (0, 0)
+    file.write_due(100.7)
+    assert (lines(), file.written) == (1, 2)
+    for _ in range(511):
+        file.add(Judged(record()), WORKER)
+    assert lines() == 1
+    file.add(Judged(record()), STORE)
+    assert (lines(), file.written) == (2, 514)
+    file.write_due(1000.0)
+    file.write()
+    assert lines() == 2
+    stream.close()
 
 
-def test_a_full_queue_that_may_wait_loses_nothing() -> None:
-    exporter = Collecting()
-    exporter.may_go_on.set()
-    queue = SpanQueue(exporter, limit=10, delay_ms=60_000, may_wait=True)
-    builder = SpanBuilder(Resources({}))
-    for number in range(1000):
-        span = builder.build(record(name=str(number)), WORKER)
-        assert span is not None
-        queue.add(span)
-    queue.processor.shutdown()  # type: ignore[no-untyped-call]  # so in the SDK
-    assert exporter.names == [str(number) for number in range(1000)]
-    assert queue.lost == 0
+def test_a_line_has_a_megabyte_at_most_and_no_span_is_lost_for_its_neighbours(
+    tmp_path: Path,
+) -> None:
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources({}))
+    long = {"gen_ai.input.messages": "x" * 64_000, "gen_ai.output.messages": "y" * 64_000}
+    for _ in range(70):
+        file.add(Judged(record(attributes=long)), WORKER)
+    file.write()
+    stream.close()
+    lines = (tmp_path / "spans").read_bytes().splitlines()
+    assert max(map(len, lines)) < 1024 * 1024 + 4096
+    numbers = [
+        len(json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]) for line in lines
+    ]
+    assert sum(numbers) == 70
+    assert numbers[0] == 8
+    assert (file.written, file.lost, stream.dropped_lines) == (70, 0, 0)
 
 
-def test_a_full_queue_that_may_not_wait_counts_what_it_refuses() -> None:
-    exporter = Collecting(SpanExportResult.FAILURE)
-    queue = SpanQueue(exporter, limit=1000, delay_ms=60_000, may_wait=False)
-    span = SpanBuilder(Resources({})).build(record(), WORKER)
-    assert span is not None
-    for _ in range(3000):
-        queue.add(span)
-    assert 1400 <= queue.refused <= 2000  # but for a full queue, and the batches being exported
-    exporter.may_go_on.set()
-    queue.processor.shutdown()  # type: ignore[no-untyped-call]  # so in the SDK
-    assert queue.lost == 3000
+def test_only_what_the_stream_took_counts_as_written(tmp_path: Path) -> None:
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources({}))
+    file.add(Judged(record()), WORKER)
+    file.write()
+    stream.close()
+    for _ in range(3):
+        file.add(Judged(record()), WORKER)
+    file.write()
+    assert (file.written, file.lost) == (1, 3)
+
+
+def test_sources_without_end_are_kept_in_bounds(tmp_path: Path) -> None:
+    stream = RotatingFile(tmp_path / "spans")
+    file = SpanFile(stream, Resources({}))
+    for pid in range(1, 3001):
+        file.add(Judged(record()), Source("worker", 0, pid))
+    file.write()
+    stream.close()
+    assert len(file._encoded) <= 1024
+    pids = [
+        attribute["value"]["intValue"]
+        for line in (tmp_path / "spans").read_text().splitlines()
+        for each in json.loads(line)["resourceSpans"]
+        for attribute in each["resource"]["attributes"]
+        if attribute["key"] == "process.pid"
+    ]
+    assert pids == [str(pid) for pid in range(1, 3001)]
+
+
+def test_no_sign_in_a_span_can_drive_a_terminal(tmp_path: Path) -> None:
+    (line,) = written(tmp_path, (record(name="\x9b31m\x1b[2J\x7f\u202e"), WORKER))
+    assert line.isprintable()
+    assert json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] == (
+        "\x9b31m\x1b[2J\x7f\u202e"
+    )

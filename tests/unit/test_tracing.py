@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from chatbot.mailbox import MAX_FRAME_BYTES, encode
-from chatbot.messages import LogRecord, Measurement, Record, Report, SpanRecord
+from chatbot.messages import LogRecord, Measurement, Record, Report, SpanRecord, SpanStarted
+from chatbot.otel import Tracing
 from chatbot.tracing import CLIENT, Recorder, span_id_of, trace_id_of
 
 decode = msgspec.msgpack.Decoder(list[Record]).decode
@@ -51,7 +52,7 @@ def test_a_child_is_in_its_parents_trace_under_its_parents_id(
 ) -> None:
     with (
         recorder.span("outer", parent=None) as outer,
-        recorder.span("inner", kind=CLIENT, parent=outer.traceparent, a__b=1),
+        recorder.span("inner", kind=CLIENT, parent=outer.traceparent, attributes={"a.b": 1}),
     ):
         pass
     recorder.flush()
@@ -72,13 +73,15 @@ def test_under_no_trace_nothing_is_recorded_and_nothing_is_passed_on(
     assert wire.reports == []
 
 
-def test_an_exception_marks_its_span_as_an_error(recorder: Recorder, wire: Wire) -> None:
+def test_an_exception_marks_its_span_as_an_error_without_its_text(
+    recorder: Recorder, wire: Wire
+) -> None:
     with pytest.raises(ValueError, match="bad"), recorder.span("x", parent=None):
         raise ValueError("bad")
     recorder.flush()
     (record,) = wire.records
     assert isinstance(record, SpanRecord)
-    assert record.error == "bad"
+    assert (record.error, record.attributes) == ("ValueError", {"error.type": "ValueError"})
 
 
 def test_a_span_that_is_ended_twice_is_recorded_once(recorder: Recorder, wire: Wire) -> None:
@@ -116,7 +119,7 @@ def test_records_are_kept_while_the_way_is_full_and_then_dropped_and_counted(
 ) -> None:
     wire.full = True
     for _ in range(5000):
-        recorder.count("c")
+        recorder.observe("h", 1.0)
     wire.full = False
     recorder.flush()
     assert len(wire.records) == 4096
@@ -137,3 +140,128 @@ def test_records_that_no_frame_can_hold_are_dropped_and_counted(recorder: Record
     recorder.count("c")
     recorder.flush()
     assert [report.dropped for report in taken] == [1]
+
+
+def test_a_span_is_announced_with_what_is_known_and_recorded_when_it_ends(
+    recorder: Recorder, wire: Wire
+) -> None:
+    span = recorder.span("wait", kind=CLIENT, parent=None, attributes={"a": 1}).announce()
+    recorder.flush()
+    span.set("b", 2)
+    span.end()
+    recorder.flush()
+    started, ended = wire.records
+    assert isinstance(started, SpanStarted)
+    assert isinstance(ended, SpanRecord)
+    assert (started.attributes, ended.attributes) == ({"a": 1}, {"a": 1, "b": 2})
+    for name in ("trace_id", "span_id", "parent_id", "name", "kind", "start_ns"):
+        assert getattr(started, name) == getattr(ended, name)
+
+
+def test_of_a_trace_that_is_not_kept_only_measurements_are_recorded(wire: Wire) -> None:
+    recorder = Recorder("ui", 0, wire.offer, Tracing(sample_ratio=0.0))
+    with recorder.span("turn", parent=None).announce() as turn:
+        assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", turn.traceparent)
+        with recorder.hop("send", "store.asks", "r", turn.traceparent) as hop:
+            assert hop.traceparent == turn.traceparent
+        recorder.count("c", 1, None, hop.exemplar)
+    recorder.flush()
+    assert wire.records == [Measurement("c", "counter", 1)]
+
+
+def test_a_link_to_what_is_not_recorded_is_left_out(recorder: Recorder, wire: Wire) -> None:
+    kept = f"00-{'a' * 32}-{'b' * 16}-01"
+    with recorder.span("x", parent=None) as span:
+        span.link("", kept[:-1] + "0", kept)
+    recorder.flush()
+    (record,) = wire.records
+    assert isinstance(record, SpanRecord)
+    assert record.links == (kept,)
+
+
+def test_records_with_much_in_them_are_split_among_reports_in_their_order(
+    recorder: Recorder, wire: Wire
+) -> None:
+    wire.full = True
+    for number in range(60):
+        with recorder.span(str(number), parent=None) as span:
+            span.set("content", "\u20ac" * 64 * 1024)
+    wire.full = False
+    recorder.flush()
+    assert [r.name for r in wire.records if isinstance(r, SpanRecord)] == [*map(str, range(60))]
+    assert all(len(encode(report)) < MAX_FRAME_BYTES // 8 for report in wire.reports)
+    assert all(report.records == len(decode(report.payload)) for report in wire.reports)
+
+
+def test_what_did_not_fit_is_kept_in_its_order(wire: Wire) -> None:
+    places = iter([True, False] + [True] * 100)
+
+    def offer(report: Report) -> bool:
+        return next(places) and wire.offer(report)
+
+    recorder = Recorder("worker", 0, offer)
+    for number in range(60):
+        recorder.log("info", str(number), text="x" * 100_000)
+    recorder.flush()
+    recorder.log("info", "60")
+    recorder.flush()
+    assert [r.event for r in wire.records if isinstance(r, LogRecord)] == [*map(str, range(61))]
+
+
+def test_a_record_that_cannot_be_encoded_costs_itself_only(recorder: Recorder, wire: Wire) -> None:
+    for number in range(9):
+        recorder.count(f"c{number}", 2**70 if number == 4 else 1)
+    recorder.log("info", "half of a pair", text="\ud800")
+    recorder.flush()
+    recorder.count("later")
+    recorder.flush()
+    names = [record.name for record in wire.records if isinstance(record, Measurement)]
+    assert names == [f"c{number}" for number in range(9) if number != 4] + ["later"]
+    assert sum(report.dropped for report in wire.reports) == 2
+
+
+def test_debug_lines_are_made_only_when_the_log_is_verbose(wire: Wire) -> None:
+    for debug in (False, True):
+        recorder = Recorder("worker", 0, wire.offer, Tracing(debug=debug))
+        recorder.log("debug", f"debug {debug}")
+        recorder.flush()
+    assert [record.event for record in wire.records if isinstance(record, LogRecord)] == [
+        "debug True"
+    ]
+
+
+def test_what_leaves_a_span_that_has_ended_does_not_change_it(
+    recorder: Recorder, wire: Wire
+) -> None:
+    with recorder.span("x", parent=None) as span:
+        span.fail("of its own")
+        span.end()
+        span.__exit__(KeyError, KeyError("later"), None)
+    recorder.flush()
+    (record,) = wire.records
+    assert isinstance(record, SpanRecord)
+    assert (record.error, record.attributes) == ("of its own", {})
+
+
+def test_the_lower_half_of_the_id_decides_whether_a_trace_is_kept(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder("ui", 0, wire.offer, Tracing(sample_ratio=0.5))
+    kept = []
+    for trace_id in ("ff" * 8 + "7f" + "ff" * 7, "00" * 8 + "80" + "00" * 7):
+        monkeypatch.setattr("os.urandom", lambda n, all_=trace_id: bytes.fromhex(all_)[:n])
+        kept.append(recorder.span("x", parent=None).is_recorded)
+    assert kept == [True, False]
+
+
+def test_a_step_of_the_clock_does_not_change_how_long_a_span_took(
+    recorder: Recorder, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    span = recorder.span("x", parent=None)
+    monkeypatch.setattr("time.time_ns", lambda: 0)
+    span.event("then")
+    span.end()
+    recorder.flush()
+    (record,) = wire.records
+    assert isinstance(record, SpanRecord)
+    assert record.start_ns <= record.events[0].time_ns <= record.end_ns

@@ -23,7 +23,9 @@ from chatbot.ui.commands import (
     Sessions,
     SetModel,
     ShowModels,
+    ShowTrace,
     Switch,
+    Top,
     Undo,
     parse,
 )
@@ -48,6 +50,9 @@ COMMANDS: dict[str, Line] = {
     "/regenerate": Regenerate(),
     "/export": Export(""),
     "/export my talk.json": Export("my talk.json"),
+    "/top": Top(),
+    "/trace": ShowTrace(0),
+    "/trace 12": ShowTrace(12),
     "/switch grok": Switch("grok"),
     "/model": SetModel(""),
     "/model gpt-5 mini": SetModel("gpt-5 mini"),
@@ -71,6 +76,10 @@ def test_space_around_and_capitals_do_not_matter(line: str, meaning: Line) -> No
 def test_the_help_names_every_command() -> None:
     named = {word.strip(",") for word in HELP.split() if word.startswith("/")}
     assert named == {line.split()[0] for line in COMMANDS}
+
+
+def test_the_help_fits_into_80_columns() -> None:
+    assert max(map(len, HELP.splitlines())) < 80
 
 
 @pytest.mark.parametrize("name", BACKEND_NAMES)
@@ -148,3 +157,10 @@ def test_any_line_means_one_thing(line: str) -> None:
 @pytest.mark.parametrize("name", ["history", "regenerate", "sessions", "undo"])
 def test_a_command_that_takes_nothing_says_so_instead_of_doing_something_else(name: str) -> None:
     assert parse(f"/{name} 3") == Refused(f"/{name} takes nothing after it")
+
+
+@pytest.mark.parametrize("argument", ["0", "-1", "last", "1 2", "9999999999"])
+def test_a_turn_is_a_number_from_one(argument: str) -> None:
+    refused = parse(f"/trace {argument}")
+    assert isinstance(refused, Refused)
+    assert "/trace 1" in refused.reason

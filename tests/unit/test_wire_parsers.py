@@ -486,8 +486,39 @@ def test_a_wrong_shape_is_malformed(name: WireFormat, stream: bytes) -> None:
 
 def test_flattened_usage_is_bounded() -> None:
     deep: dict[str, Any] = {"n": 1}
-    for _ in range(500):
+    for _ in range(50_000):
         deep = {"d": deep}
-    assert flatten_usage(deep) == {}
+    assert flatten_usage({"a": deep, "b": 2}) == {"b": 2}
     assert flatten_usage({"a": 2**63, "b": -1, "c": True, "d": "4", "e": 1.5, "f": 3}) == {"f": 3}
+    assert flatten_usage({"a": [1, {"b": 2}], "c": None, "d": 4.0}) == {}
     assert len(flatten_usage({str(n): n for n in range(1000)})) == 64
+    assert flatten_usage({"x" * 201: 1, "y" * 200: 2}) == {"y" * 200: 2}
+
+
+USAGE = st.recursive(
+    st.integers(-(2**70), 2**70) | st.booleans() | st.floats() | st.none() | st.text(max_size=3),
+    lambda inner: (
+        st.dictionaries(st.sampled_from("abc"), inner, max_size=3) | st.lists(inner, max_size=2)
+    ),
+    max_leaves=30,
+)
+
+
+@given(st.dictionaries(st.sampled_from("abc"), USAGE, max_size=3))
+def test_every_integer_at_any_depth_is_found_by_its_path_and_nothing_else(
+    usage: dict[str, Any],
+) -> None:
+    def at(path: str) -> Any:
+        value: Any = usage
+        for key in path.split("."):
+            value = value[key]
+        return value
+
+    def integers(value: Any) -> int:
+        if isinstance(value, dict):
+            return sum(map(integers, value.values()))
+        return not isinstance(value, bool) and isinstance(value, int) and 0 <= value < 2**63
+
+    found = flatten_usage(usage)
+    assert all(type(value) is int and at(path) == value for path, value in found.items())
+    assert len(found) == min(integers(usage), 64)

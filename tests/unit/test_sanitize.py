@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbot.ui.sanitize import one_line, sanitize, well_formed
+from chatbot.sanitize import one_line, sanitize, well_formed
 
 ANY = st.text(st.one_of(st.characters(), st.characters(codec=None, categories=["Cc", "Cf", "Cs"])))
 BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}

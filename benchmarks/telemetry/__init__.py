@@ -1,0 +1,1 @@
+"""What tracing costs: processor time per turn of the whole program, process by process."""
