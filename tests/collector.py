@@ -7,10 +7,12 @@ import base64
 import contextlib
 import gzip
 import json
+import os
 import socket
 import ssl
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -146,6 +148,8 @@ class Rotel:
                 *("--pid-file", str(self._directory / "rotel.pid")),
                 *("--log-file", str(self._directory / "rotel.log")),
             ],
+            # Of some versions of Python its wheel wants that library, wherever this one has it.
+            env={**os.environ, "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
