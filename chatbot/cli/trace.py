@@ -5,14 +5,15 @@ directory or a trace that is not there.
 """
 
 import argparse
-import difflib
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from chatbot.cli.common import Parser, read_config, refuse, text
+from chatbot.cli import actions
+from chatbot.cli.actions import Action
+from chatbot.cli.common import read_config, refuse, text
 
 if TYPE_CHECKING:
     from chatbot.telemetry.send import Sent
@@ -26,40 +27,28 @@ _ABOUT = (
 )
 
 
-class _Action(NamedTuple):
-    """One thing that can be done: the words it takes (at least, at most), and what it is for."""
-
-    words: str
-    least: int
-    most: int | None
-    help: str
-
-
-TRACING: dict[str, _Action] = {
-    "list": _Action("", 0, 0, "the latest turns: how long they took, and how they ended"),
-    "show": _Action("[ID]", 0, 1, "one of them across the processes (default: the last)"),
-    "export": _Action("[ID ...]", 0, None, "OTLP-JSON lines, which Jaeger's UI loads"),
-    "send": _Action("URL [ID ...]", 1, None, "post them to an OTLP/HTTP endpoint"),
+TRACING: dict[str, Action] = {
+    "list": Action(
+        "", 0, 0, "the latest turns: how long they took, and how they ended", ("limit",)
+    ),
+    "show": Action("[ID]", 0, 1, "one of them across the processes (default: the last)"),
+    "export": Action("[ID ...]", 0, None, "OTLP-JSON lines, which Jaeger's UI loads"),
+    "send": Action("URL [ID ...]", 1, None, "post them to an OTLP/HTTP endpoint"),
 }
 
 
 def trace_parser(action: str) -> argparse.ArgumentParser:
     """Return the parser for one action of `trace`."""
-    what = TRACING[action]
-    parser = Parser(
-        prog=f"chatbot trace {action}",
-        description=f"{what.help[:1].upper()}{what.help[1:]}. {_ABOUT}",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    if what.most != 0:
-        add("words", nargs="*", metavar=what.words)
-    if action == "list":
-        add("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    parser = actions.parser_of(_program(), action)
     if action == "export":
-        add("-o", "--output", default="", metavar="FILE", help="a new file, .jsonl or .json")
-    _add_common(parser)
+        parser.add_argument(
+            "-o", "--output", default="", metavar="FILE", help="a new file, .jsonl or .json"
+        )
     return parser
+
+
+def _program() -> actions.Program:
+    return actions.Program("trace", _ABOUT, TRACING, _add_common)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -72,28 +61,11 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def run_trace(argv: list[str]) -> int:
     """Do one action."""
-    common = Parser(prog="chatbot trace", add_help=False, allow_abbrev=False)
-    _add_common(common)
-    before, rest = common.parse_known_args(argv)
-    action = rest[0] if rest else ""
-    if action not in TRACING:
-        if action in ("", "-h", "--help"):
-            _say_actions(sys.stdout if action else sys.stderr)
-            return 0 if action else 2
-        close = difflib.get_close_matches(action, TRACING, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(TRACING)}"
-        return refuse(f"trace has no action {action!r}: {hint}")
-    parser = trace_parser(action)
-    options = parser.parse_intermixed_args(rest[1:], before)
-    words = [text(word) for word in getattr(options, "words", ())]
-    what = TRACING[action]
-    if len(words) < what.least:
-        parser.error("URL is missing")
-    if what.most is not None and len(words) > what.most:
-        parser.error(f"unrecognized arguments: {' '.join(words[what.most :])}")
-    if not 1 <= getattr(options, "limit", 1) <= 100_000:
-        parser.error("argument --limit: give a number from 1 to 100000")
-    return _guarded(action, words, options)
+    chosen = actions.choose(_program(), argv)
+    if isinstance(chosen, int):
+        return chosen
+    options, words = actions.read(trace_parser(chosen.name), chosen)
+    return _guarded(chosen.name, [text(word) for word in words], options)
 
 
 def _guarded(action: str, words: list[str], options: argparse.Namespace) -> int:
@@ -358,10 +330,3 @@ def _say(line: str) -> None:
     from chatbot.sanitize import one_line
 
     sys.stderr.write(f"chatbot: {one_line(line)}\n")
-
-
-def _say_actions(stream: TextIO) -> None:
-    lines = ["usage: chatbot trace ACTION [options]", "", _ABOUT, ""]
-    lines += [f"  {name + ' ' + what.words:<18} {what.help}" for name, what in TRACING.items()]
-    lines += ["", "chatbot trace ACTION --help shows the options of each"]
-    stream.write("\n".join(lines) + "\n")

@@ -162,7 +162,8 @@ def _said(node: Node, style: Style) -> Iterator[tuple[str, Callable[[str], str]]
     status = span.text("http.response.status_code")
     if span.error:
         about = style.safe(span.error)
-        http = f"HTTP {style.safe(status)}: " if status and status not in about else ""
+        refused = status and status != "200" and status not in about
+        http = f"HTTP {style.safe(status)}: " if refused else ""  # else it failed later
         yield f"{drawn.failed} {http}{about}", style.alarm
     if resent := span.text("http.request.resend_count"):
         yield f"{drawn.resent} {_sent(resent)} (resend_count {style.safe(resent)})", style.dim

@@ -24,6 +24,7 @@ SCRIPT = "Hello\n/new\nWhy is the sky blue?\n/new\nWhy is the sky blue?\n"
 
 
 async def _refuse_then_answer(visit: Visit) -> None:
+    # The pauses are the pace of the server that is recorded: nothing is waited for with them.
     await visit.request()
     if visit.number == 1:
         await asyncio.sleep(0.04)

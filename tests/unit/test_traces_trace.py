@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,6 +109,23 @@ def test_what_is_sent_again_says_how_often(resend_count: int | str, said: str) -
     call.attributes["http.request.resend_count"] = resend_count
     lines = list(waterfall(Trace([call]), turn_of([call]), Style()))
     assert [line.strip() for line in lines if "sent" in line] == [f"{UNICODE.resent} {said}"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (503, "server_error", "HTTP 503: server_error"),
+        (503, "503 busy", "503 busy"),
+        (200, "cancelled", "cancelled"),  # the response was fine until then
+    ],
+)
+def test_a_failed_call_tells_the_status_where_that_is_the_failure(
+    status: int, error: str, said: str
+) -> None:
+    call = msgspec.structs.replace(span("call", "", 0, 100, CLIENT), error=error)
+    call.attributes["http.response.status_code"] = status
+    lines = list(waterfall(Trace([call]), turn_of([call]), Style()))
+    assert f"{UNICODE.failed} {said}" in [line.strip() for line in lines]
 
 
 ids = st.sampled_from([f"{n:016x}" for n in range(8)])
