@@ -20,6 +20,7 @@ from chatbot.ui.view import Notices
 
 _AGAIN_S = 2.0
 _ECHO_WITHIN_S = 2.0
+_KICK_S = 0.05
 _PATIENCE = 2  # so many keys may go unheard before one ends the program by itself
 
 
@@ -176,9 +177,16 @@ class Terminal:
             self._stopped = True
         ends = stops or (interrupts and not self._chatting)
         if ends and self._at_prompt and hasattr(signal, "pthread_kill"):
-            main_thread = threading.main_thread().ident
-            if main_thread is not None:
-                signal.pthread_kill(main_thread, signal.SIGINT)
+            threading.Thread(target=self._end_reading, name="end-reading", daemon=True).start()
+
+    def _end_reading(self) -> None:
+        """Interrupt the main thread until it reads no more: a signal that comes in the instant before
+        its read begins is noted, and the read blocks all the same."""
+        main_thread = threading.main_thread().ident
+        pause = threading.Event()
+        while self._at_prompt and main_thread is not None:
+            signal.pthread_kill(main_thread, signal.SIGINT)
+            pause.wait(_KICK_S)
 
 
 def _unreadable(error: OSError) -> UsageError:
