@@ -23,15 +23,16 @@ def run_sim_server(argv: list[str]) -> int:
             parser.error(f"argument --{name}: give seconds from 0 to 3600")
     if not 1 <= options.chunks <= 100_000:
         parser.error("argument --chunks: give a number from 1 to 100000")
+    from chatbot.distribution import constant
     from chatbot.errors import ChatbotError
     from chatbot.settings import SimServerSettings
     from chatbot.simserver.process import run_alone
 
     settings = SimServerSettings(
         port=options.port,
-        first_token_s=options.first_token,
-        inter_chunk_s=options.inter_chunk,
-        chunks=options.chunks,
+        first_token=constant(options.first_token),
+        inter_chunk=constant(options.inter_chunk),
+        chunks=constant(options.chunks),
         seed=options.seed,
     )
     try:

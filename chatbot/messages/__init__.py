@@ -50,6 +50,8 @@ from chatbot.messages.parts import (
     Session,
     StoredMessage,
     Target,
+    Timing,
+    Truth,
     WorkStatus,
 )
 from chatbot.messages.sessions import (
@@ -220,6 +222,8 @@ __all__ = [
     "TelemetryInbox",
     "TelemetryStatus",
     "Terminal",
+    "Timing",
+    "Truth",
     "UiInbox",
     "Undo",
     "Undone",

@@ -76,10 +76,11 @@ def answer(settings: SimServerSettings, model: str, request: ChatRequest) -> Ans
     conversation = [(m.role, m.content) for m in request.messages]
     if request.system:  # the same conversation, whichever way a format puts it
         conversation.insert(0, ("system", request.system))
-    wanted = max(1, round(settings.chunks * MODELS[model])) if settings.chunks > 0 else 0
+    chunks = settings.chunks.at(0.5)
+    wanted = max(1, round(chunks * MODELS[model])) if chunks > 0 else 0
     served = wanted if request.max_tokens is None else min(wanted, request.max_tokens)
     pieces = _write(settings.seed, conversation, wanted)
-    first_s, gap_s = max(settings.first_token_s, 0.0), max(settings.inter_chunk_s, 0.0)
+    first_s, gap_s = settings.first_token.at(0.5), settings.inter_chunk.at(0.5)
     count = TokenCount(
         input_tokens=sum(len(content.split()) for _, content in conversation),
         output_tokens=served,

@@ -8,6 +8,7 @@ import ollama
 import openai
 import pytest
 
+from chatbot.distribution import constant
 from chatbot.settings import SimServerSettings
 from tests.actors.test_simserver import serving
 
@@ -17,7 +18,11 @@ CHUNKS = 16
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with serving(SimServerSettings(first_token_s=0.001, inter_chunk_s=0, chunks=CHUNKS)) as (_, at):
+    with serving(
+        SimServerSettings(
+            first_token=constant(0.001), inter_chunk=constant(0), chunks=constant(CHUNKS)
+        )
+    ) as (_, at):
         yield at
 
 

@@ -3,6 +3,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbot.distribution import constant
 from chatbot.messages import ChatMessage
 from chatbot.settings import SimServerSettings
 from chatbot.simserver.model import MODELS, Answer, answer, find_model
@@ -10,7 +11,7 @@ from chatbot.wire.format import ChatRequest
 
 
 def ask(*said: str, model: str = "sim", **more: Any) -> Answer:
-    settings = SimServerSettings(chunks=more.pop("chunks", 32), seed=more.pop("seed", 0))
+    settings = SimServerSettings(chunks=constant(more.pop("chunks", 32)), seed=more.pop("seed", 0))
     roles = ("user", "assistant")
     messages = tuple(ChatMessage(roles[i % 2], text) for i, text in enumerate(said))  # type: ignore[arg-type]
     return answer(settings, model, ChatRequest("sim", messages, stream=True, **more))
@@ -55,7 +56,9 @@ def test_the_text_reads_like_sentences() -> None:
 
 def test_times_do_not_drift() -> None:
     made = answer(
-        SimServerSettings(first_token_s=0.5, inter_chunk_s=0.1, chunks=1001),
+        SimServerSettings(
+            first_token=constant(0.5), inter_chunk=constant(0.1), chunks=constant(1001)
+        ),
         "sim",
         ChatRequest("sim", (), stream=True),
     )

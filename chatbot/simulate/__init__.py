@@ -1,0 +1,20 @@
+"""`chatbot simulate`: many sessions in the seat of the UI, and a report of how they were served.
+
+    process.py     the seat: asks what is due, takes what has ended (start here)
+    schedule.py    when which session asks its next turn (pure)
+    prompts.py     what it says (pure)
+    journal.py     the files of a run, written as it goes, so that it can be taken up again after a kill
+    turn.py        one turn, as it was measured; what follows from that (pure)
+    histogram.py   counts of values, to three digits, that can be merged (pure)
+    stats.py       what the turns add up to (pure)
+    accuracy.py    how wrong the client's own clock readings are (pure)
+    verdict.py     whether the result can be believed, and who was the limit (pure)
+    result.py      what is reported: the form of result.json (pure)
+    live.py        the lines that are shown meanwhile (pure)
+    screen.py      the result on one screen (pure)
+    html.py        … and as a page; svg.py draws its plots (pure)
+    compare.py     two results, with confidence intervals (pure)
+    machine.py     what it ran on, and what the processes used
+
+It knows nothing of HTTP, SQLite or OpenTelemetry: it sends what the terminal would send.
+"""
