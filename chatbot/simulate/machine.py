@@ -1,0 +1,113 @@
+"""What a run was measured on, and what its processes used: processor time and memory, by psutil."""
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+import msgspec
+import psutil
+
+from chatbot.messages import ProcessStatus
+from chatbot.simulate.result import Machine, Process
+
+_LIBRARIES = ("aiohttp", "httptools", "msgspec", "uvloop")
+_MB = 1024 * 1024
+
+
+def describe() -> Machine:
+    """Return what this is."""
+    libraries: dict[str, str] = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):  # uvloop, on Windows
+            libraries[name] = version(name)
+    return Machine(
+        os=f"{platform.system()} {platform.release()}",
+        cpu=_processor(),
+        cores=cores(),
+        memory_mb=psutil.virtual_memory().total // _MB,
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        libraries=libraries,
+    )
+
+
+def cores() -> int:
+    """Return how many processors this program may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """Return the name of the processor: Linux tells it in a file, the others by `platform`."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+class Used(msgspec.Struct):
+    """What one process has used: of its processor time only what came after it was first seen."""
+
+    role: str
+    slot: int
+    pid: int
+    first_cpu_s: float
+    cpu_s: float
+    rss_mb: float
+    restarts: int = 0
+
+
+class Usage:
+    """The processes by pid, dead ones too, as they were last seen. `begin` counts from now on."""
+
+    def __init__(self) -> None:
+        self._used: dict[int, Used] = {}
+
+    def begin(self, processes: Iterable[ProcessStatus]) -> None:
+        """Forget what was used until now."""
+        self._used.clear()
+        self.look(processes)
+
+    def look(self, processes: Iterable[ProcessStatus]) -> None:
+        """Read what they have used. One that was started after `begin` counts from its start."""
+        began = bool(self._used)
+        for status in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has died since it was listed
+                process = psutil.Process(status.pid)
+                times = process.cpu_times()
+                cpu_s, rss_mb = times.user + times.system, process.memory_info().rss / _MB
+                used = self._used.get(status.pid)
+                if used is None:
+                    used = self._used[status.pid] = Used(
+                        status.role, status.slot, status.pid, 0.0 if began else cpu_s, cpu_s, rss_mb
+                    )
+                used.cpu_s = cpu_s
+                used.rss_mb = max(used.rss_mb, rss_mb)
+                used.restarts = status.restarts
+
+    @property
+    def cpu_s(self) -> float:
+        """The processor time of all of them, in seconds, without that of the simulated server."""
+        return sum(u.cpu_s - u.first_cpu_s for u in self._used.values() if u.role != "sim-server")
+
+    def processes(self, turns: int) -> tuple[Process, ...]:
+        """Return what each used, and for each of so many turns."""
+        return tuple(
+            Process(
+                role=used.role,
+                slot=used.slot,
+                pid=used.pid,
+                cpu_s=round(used.cpu_s - used.first_cpu_s, 3),
+                cpu_us_per_turn=round((used.cpu_s - used.first_cpu_s) / turns * 1e6, 1)
+                if turns
+                else None,
+                rss_mb=round(used.rss_mb, 1),
+                restarts=used.restarts,
+            )
+            for used in self._used.values()
+        )
