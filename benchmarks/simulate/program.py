@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from benchmarks import figures
-from chatbot.simulate.result import Result, from_json
+from chatbot.simulate.compare import decode
+from chatbot.simulate.result import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANT = ("--first-token", "0", "--inter-chunk", "0", "--chunks", "32")
@@ -35,4 +36,4 @@ def simulate(out: Path, *arguments: str) -> Result:
     )
     if done.returncode:
         raise RuntimeError(f"simulate ended with {done.returncode}: {done.stderr}")
-    return from_json((out / "result.json").read_bytes())
+    return decode((out / "result.json").read_bytes(), "result.json")

@@ -5,12 +5,14 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from chatbot.sanitize import one_line
 from chatbot.settings import UiSettings
 from chatbot.simulate import live
 from chatbot.simulate.live_state import Live
 from chatbot.simulate.painter import Painter
-from chatbot.simulate.result import Result, to_json
+from chatbot.simulate.result import Result
 from chatbot.simulate.screen import screen
 from chatbot.simulation import Simulation
 
@@ -59,7 +61,7 @@ class Display:
         if fault:
             self._write(f"chatbot: not everything could be written: {one_line(fault)}")
         if self._settings.json:
-            sys.stdout.write(to_json(result) + "\n")
+            sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
         else:
             columns = shutil.get_terminal_size((_LONGEST_LINE, 24)).columns
             width = min(columns if sys.stdout.isatty() else _LONGEST_LINE, _LONGEST_LINE)

@@ -74,7 +74,7 @@ class Journal:
 
     def begin(self, run: Run) -> None:
         """Write what was asked."""
-        self._save(RUN, msgspec.json.format(_encode(run), indent=1))
+        self._save(RUN, to_text(run).encode())
 
     def begin_stage(self, number: int, start_ns: int) -> None:
         """Note when a stage begins."""
@@ -161,6 +161,11 @@ def _row(turn: Turn) -> Iterable[object]:
     for measure in MEASURES.values():
         value_us = measure(turn)
         yield None if value_us is None else value_us / 1000
+
+
+def to_text(value: object) -> str:
+    """Return JSON that a person can read, too."""
+    return msgspec.json.format(_encode(value), indent=1).decode() + "\n"
 
 
 def _append(path: Path) -> int:

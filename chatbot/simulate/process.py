@@ -50,12 +50,11 @@ from chatbot.messages import (
 )
 from chatbot.settings import UiSettings
 from chatbot.simulate import stages
+from chatbot.simulate.accounts import Accounts, new_run
 from chatbot.simulate.display import Display
-from chatbot.simulate.figures import Figures, new_run
 from chatbot.simulate.html import page
-from chatbot.simulate.journal import REPORT, RESULT, Journal, Past, take_up
+from chatbot.simulate.journal import REPORT, RESULT, Journal, Past, take_up, to_text
 from chatbot.simulate.prompts import Prompts
-from chatbot.simulate.result import to_json
 from chatbot.simulate.schedule import Schedule
 from chatbot.simulate.stage import Stage
 from chatbot.simulate.stages import Kind
@@ -121,7 +120,7 @@ class Seat:
         self._past = take_up(directory) if settings.restarted else Past()
         self._journal = Journal(directory)
         self._run = self._past.run or new_run(settings, simulation)
-        self._figures = Figures(self._run)
+        self._accounts = Accounts(self._run)
         self._stage: Stage | None = None
         self._status: StatusRead | None = None
         self._models: ModelsListed | None = None
@@ -176,19 +175,19 @@ class Seat:
         if calibrates:
             self._put_on(stages.before(simulation))
         self._put_on(stages.run(simulation, self._target))
-        if calibrates and not self._figures.has_truth:
-            self._put_on(stages.after(simulation, self._figures.served))
+        if calibrates and not self._accounts.has_truth:
+            self._put_on(stages.after(simulation, self._accounts.served))
 
     def _put_on(self, kind: Kind) -> None:
         """Go through one stage to its end, early or not."""
         past, simulation = self._past, kind.simulation
-        if kind.number < past.stage or self._figures.ended_early:
+        if kind.number < past.stage or self._accounts.ended_early:
             return
         start_ns = past.start_ns if kind.number == past.stage else time.perf_counter_ns()
         schedule = Schedule(simulation, start_ns, random.Random(simulation.seed))  # noqa: S311 - to be repeatable
-        self._figures.begin(kind, schedule, start_ns)
-        if self._status is not None:
-            self._figures.look(self._status)
+        self._accounts.begin(kind, schedule, start_ns)
+        if kind.number == stages.RUN and self._status is not None:
+            self._accounts.look(self._status, begin=True)
         stage = self._stage = Stage(
             kind,
             schedule,
@@ -196,7 +195,7 @@ class Seat:
             self._outbox,
             self._recorder,
             self._journal,
-            self._figures,
+            self._accounts,
             prefix=f"session_{int(self._run.started)}_{self._run.run_id}{kind.number}",
             saves=self._saves,
         )
@@ -207,19 +206,17 @@ class Seat:
         self._turn_until(lambda: stage.is_over or stage.is_late(time.perf_counter_ns()), None)
         if not stage.is_over:
             self._cut_off(stage)
-        self._figures.end(time.perf_counter_ns())
+        self._accounts.end(time.perf_counter_ns())
         self._stage = None
 
     def _resume(self, stage: Stage) -> None:
         """Go on where the seat was killed. The turns that were under way are counted as lost."""
         asked = [each for each in self._past.asked if each.stage == stage.kind.number]
         ended = [turn for turn in self._past.ended if stages.is_of(turn, stage.kind)]
-        for each in asked:
-            self._figures.asked(each.start, each.asked_ns)
         for turn in ended:
-            self._figures.ended(turn)
+            self._accounts.restore(turn)
         stage.resume(asked, ended, time.perf_counter_ns())
-        self._figures.restarted("ui")
+        self._accounts.restarted("ui")
 
     def _cut_off(self, stage: Stage) -> None:
         """End what should have ended: first by asking for it, then by giving it up."""
@@ -231,8 +228,8 @@ class Seat:
     def _stop_early(self, reason: str) -> None:
         if self._stage is None:
             raise _Left
-        if not self._figures.ended_early:
-            self._figures.ended_early = reason
+        if not self._accounts.ended_early:
+            self._accounts.ended_early = reason
             self._stage.is_stopped = True
 
     # --- the loop --------------------------------------------------------------------------------
@@ -263,8 +260,8 @@ class Seat:
             self._recorder.flush()
         if self._stage is not None:
             if self._display.is_due(now):
-                self._display.show(self._figures.live(time.perf_counter_ns()))
-            if reason := self._figures.hopeless:
+                self._display.show(self._accounts.live(time.perf_counter_ns()))
+            if reason := self._accounts.hopeless(time.perf_counter_ns()):
                 self._stop_early(reason)
 
     def _take(self, message: UiInbox) -> None:
@@ -280,17 +277,17 @@ class Seat:
                     self._stage.loaded(message)
             case StatusRead():
                 self._status = message
-                self._figures.look(message)
+                self._accounts.look(message)
             case ModelsListed():
                 self._models = message
             case Flushed():
                 self._is_flushed = True
             case ProcessRestarted(role=role, reason=reason):
-                self._figures.restarted(role)
+                self._accounts.restarted(role)
                 self._display.say(f"{role} process restarted: {reason}")
             case NotSaving(reason=reason):
                 self._saves = False
-                self._figures.not_saving = reason
+                self._accounts.not_saving = reason
                 self._display.say(f"not saving: {reason}")
                 if self._stage is not None:
                     self._stage.not_saving()
@@ -324,15 +321,15 @@ class Seat:
         self._turn_until(lambda: self._status is not None, time.perf_counter() + _REPORT_WITHIN_S)
 
     def _give_up(self) -> None:
-        self._figures.ended_early = self._figures.ended_early or "the program was ended"
+        self._accounts.ended_early = self._accounts.ended_early or "the program was ended"
         if self._stage is not None:
             self._stage.give_up("unfinished", _UNFINISHED, time.perf_counter_ns())
-            self._figures.end(time.perf_counter_ns())
+            self._accounts.end(time.perf_counter_ns())
 
     def _report(self) -> ExitCode:
         """Write the result, and show it."""
-        result = self._figures.result()
-        written = self._journal.finish({RESULT: to_json(result), REPORT: page(result)})
+        result = self._accounts.result()
+        written = self._journal.finish({RESULT: to_text(result), REPORT: page(result)})
         self._display.end(result, written, self._journal.fault)
         if self._is_interrupted:
             return ExitCode.INTERRUPTED

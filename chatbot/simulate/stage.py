@@ -47,8 +47,14 @@ class Sink(Protocol):
     def ended(self, turn: Turn) -> None:
         """A turn has ended."""
 
-    def session_ended(self, duration_ns: int, *, completed: bool) -> None:
-        """A session has asked its last turn, and that has ended."""
+    def restore(self, turn: Turn) -> None:
+        """A turn was asked by another process, and has ended."""
+
+    def session_begun(self, now_ns: int) -> None:
+        """A session is there."""
+
+    def session_ended(self, duration_ns: int, now_ns: int, *, completed: bool) -> None:
+        """It asks no more; `completed`: with all of its turns."""
 
 
 class _Ending(msgspec.Struct):
@@ -118,6 +124,7 @@ class Stage:
             session = self._sessions.get(start.session)
             if session is None:
                 session = self._session(start.session, start.intended_ns)
+                self._sink.session_begun(now_ns)
             if session.is_known:
                 self._ask(session, start)
             else:
@@ -144,7 +151,9 @@ class Stage:
         session.answered(terminal.completion.text if isinstance(terminal, Answered) else "")
         hopeless = isinstance(terminal, Failed) and terminal.kind in _HOPELESS
         if self.schedule.ended(start.session, now_ns, pause_ns=_BREATH_NS * hopeless):
-            self._session_ended(session, now_ns, completed=True)
+            del self._sessions[session.number]
+            completed = start.index + 1 >= self.kind.simulation.turns
+            self._sink.session_ended(now_ns - session.began_ns, now_ns, completed=completed)
         if self._saves:
             self._ending[terminal.request_id] = ending
         else:
@@ -179,17 +188,16 @@ class Stage:
         for request_id, session in self._asked.items():
             if session.start is not None:
                 asked = Asked(self.kind.number, session.start, session.asked_ns, request_id)
-                self._lose(asked, error, message, now_ns)
+                self._sink.ended(self._lost(asked, error, message, now_ns))
             self._spans.pop(request_id, None)
         self._asked.clear()
         self._recalling.clear()
 
-    def _lose(self, asked: Asked, error: str, message: str, now_ns: int) -> None:
-        """Count a turn as lost."""
+    def _lost(self, asked: Asked, error: str, message: str, now_ns: int) -> Turn:
         phase = self.kind.phase or asked.start.phase
         turn = lost(asked.start, phase, asked.asked_ns, now_ns, error, message)
         self._journal.ended(turn)
-        self._sink.ended(turn)
+        return turn
 
     def resume(self, asked: Sequence[Asked], ended: Sequence[Turn], now_ns: int) -> None:
         """Go on where another process was killed: with these turns asked, and these of them ended. The
@@ -211,17 +219,13 @@ class Stage:
                 session.is_known = not self._saves
             if turns[-1][-1] is None:
                 self._outbox.send(Cancel(each.request_id))
-                self._lose(each, "seat_killed", _KILLED, now_ns)
+                self._sink.restore(self._lost(each, "seat_killed", _KILLED, now_ns))
         self.schedule.resume(turns, now_ns)
 
     def _session(self, number: int, began_ns: int) -> Session:
         session = Session(number, f"{self._prefix}{number:06d}", began_ns)
         self._sessions[number] = session
         return session
-
-    def _session_ended(self, session: Session, now_ns: int, *, completed: bool) -> None:
-        del self._sessions[session.number]
-        self._sink.session_ended(now_ns - session.began_ns, completed=completed)
 
     def _ask(self, session: Session, start: Start) -> None:
         request_id = new_request_id()

@@ -62,7 +62,8 @@ def ui(settings: Settings) -> ProcessSpec:
     report what was measured."""
     room = "simulate" if settings.ui.mode == "simulate" else "ui"
     child = _child(settings, "ui", 0, f"chatbot.{room}.process", parent_signal=signal.SIGTERM)
-    return ProcessSpec(child, settings.ui, FromUi | FromAny, FOR_UI, None, 1.0)
+    stop_within_s = 15.0 if room == "simulate" else 1.0  # it writes its report then
+    return ProcessSpec(child, settings.ui, FromUi | FromAny, FOR_UI, None, stop_within_s)
 
 
 def to_answer(settings: Settings) -> tuple[ProcessSpec, ...]:
