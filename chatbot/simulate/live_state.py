@@ -38,6 +38,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     answered_per_s: float = 0.0
     failed_per_s: float = 0.0
     output_tokens_per_s: float = 0.0
+    chunks_per_s: float = 0.0
     ttft_p50: Value = None
     ttft_p95: Value = None
     latency_p50: Value = None
