@@ -10,6 +10,7 @@
     accuracy.py    how wrong the client's own clock readings are (pure)
     verdict.py     whether the result can be believed, and who was the limit (pure)
     result.py      what is reported: the form of result.json (pure)
+    live_state.py  what is known while it goes on (pure)
     live.py        the lines that are shown meanwhile (pure)
     screen.py      the result on one screen (pure)
     html.py        … and as a page; svg.py draws its plots (pure)
