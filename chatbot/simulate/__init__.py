@@ -12,8 +12,11 @@
     result.py      what is reported: the form of result.json (pure)
     live_state.py  what is known while it goes on (pure)
     live.py        the lines that are shown meanwhile (pure)
+    painter.py     … painted over and over at the end of a terminal's output
     screen.py      the result on one screen (pure)
-    html.py        … and as a page; svg.py draws its plots (pure)
+    html.py        … and as a page: theme.py is how it looks, plots.py and timeline.py its plots, svg.py draws (pure)
+    sweep.py       several results, at growing load: as a table, and as a page (pure)
+    measures.py    what the measures are called; text.py writes numbers and lines (pure)
     compare.py     two results, with confidence intervals (pure)
     machine.py     what it ran on, and what the processes used
 
