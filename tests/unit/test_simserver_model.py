@@ -6,15 +6,27 @@ from hypothesis import strategies as st
 from chatbot.distribution import constant
 from chatbot.messages import ChatMessage
 from chatbot.settings import SimServerSettings
-from chatbot.simserver.model import MODELS, Answer, answer, find_model
+from chatbot.simserver.model import MODELS, Answer, Models, answer
 from chatbot.wire.format import ChatRequest
 
 
 def ask(*said: str, model: str = "sim", **more: Any) -> Answer:
     settings = SimServerSettings(chunks=constant(more.pop("chunks", 32)), seed=more.pop("seed", 0))
+    return plan(settings, said, model, **more)
+
+
+def plan(
+    settings: SimServerSettings,
+    said: tuple[str, ...] = ("hello",),
+    model: str = "sim",
+    others: int = 0,
+    **more: Any,
+) -> Answer:
+    profile = Models(settings).find(model)
+    assert profile is not None
     roles = ("user", "assistant")
     messages = tuple(ChatMessage(roles[i % 2], text) for i, text in enumerate(said))  # type: ignore[arg-type]
-    return answer(settings, model, ChatRequest("sim", messages, stream=True, **more))
+    return answer(profile, ChatRequest(model, messages, stream=True, **more), others)
 
 
 def test_the_same_seed_and_conversation_give_the_same_text() -> None:
@@ -28,7 +40,9 @@ def test_another_seed_another_turn_and_another_system_prompt_give_another_text()
 
 def test_a_system_prompt_counts_the_same_wherever_a_format_puts_it() -> None:
     messages = (ChatMessage("system", "be kind"), ChatMessage("user", "hello"))
-    inline = answer(SimServerSettings(), "sim", ChatRequest("sim", messages, stream=True))
+    profile = Models(SimServerSettings()).find("sim")
+    assert profile is not None
+    inline = answer(profile, ChatRequest("sim", messages, stream=True))
     assert inline == ask("hello", system="be kind")
 
 
@@ -55,18 +69,16 @@ def test_the_text_reads_like_sentences() -> None:
 
 
 def test_times_do_not_drift() -> None:
-    made = answer(
+    made = plan(
         SimServerSettings(
             first_token=constant(0.5), inter_chunk=constant(0.1), chunks=constant(1001)
-        ),
-        "sim",
-        ChatRequest("sim", (), stream=True),
+        )
     )
     assert (made.due_s(0), made.due_s(10), made.length_s) == (0.5, 1.5, 100.5)
-    assert made.count.prompt_ns == 500_000_000
 
 
 def test_the_models_differ_in_length_and_a_tag_is_no_other_model() -> None:
     assert [len(ask("x", model=name).pieces) for name in MODELS] == [32, 8, 128]
-    assert find_model("sim:latest") == "sim"
-    assert find_model("llama3") is None
+    models = Models(SimServerSettings())
+    assert models.find("sim:latest") == models.find("sim")
+    assert models.find("llama3") is None
