@@ -13,7 +13,7 @@ _MOST_S = 3600.0
 _MOST = 1_000_000
 _RATE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(%?)")
 _EPILOG = (
-    "DIST is a value such as 50ms, or a distribution: 256±64, uniform:10ms,50ms, normal:50ms,5ms, "
+    "DIST is a value such as 50ms, or a distribution: 256+-64, uniform:10ms,50ms, normal:50ms,5ms, "
     "lognormal:50ms,0.5, exp:200ms, pareto:10ms,1.5, file:PATH (a value a line). KIND is 429, 500, 503, "
     "529, error, disconnect, truncate, stall or malformed. A request can ask for others by its model's name: "
     "sim?first_token=200ms&chunks=40"
@@ -109,11 +109,12 @@ def _faults(text: str) -> "dict[FaultKind, float]":
     from chatbot.errors import UsageError
     from chatbot.settings import FaultKind
 
-    rates: dict[FaultKind, float] = {}
+    kinds = get_args(FaultKind)
+    rates: dict[FaultKind, float] = dict.fromkeys(kinds, 0.0)
     for part in text.split(","):
         kind, _, rate = part.strip().partition(":")
-        if kind not in get_args(FaultKind):
-            known = ", ".join(get_args(FaultKind))
+        if kind not in rates:
+            known = ", ".join(kinds)
             raise UsageError(f"argument --fault: there is no {kind!r}, there are: {known}")
         match = _RATE.fullmatch(rate.strip())
         share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
@@ -122,12 +123,12 @@ def _faults(text: str) -> "dict[FaultKind, float]":
                 f"argument --fault: {part.strip()!r}: give a rate from 0 to 1 or in percent, "
                 f"such as {kind}:1%"
             )
-        rates[kind] = rates.get(kind, 0.0) + share  # type: ignore[index] # it is one of them
+        rates[kind] += share
     if sum(rates.values()) > 1 + 1e-9:
         raise UsageError(
             f"argument --fault: the rates add up to {sum(rates.values()):g}, give at most 1"
         )
-    return rates
+    return {kind: rate for kind, rate in rates.items() if rate}
 
 
 def _read_file(path: str) -> str:
@@ -137,4 +138,6 @@ def _read_file(path: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
+        raise UsageError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error

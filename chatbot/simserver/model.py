@@ -43,7 +43,8 @@ class Quantity(msgspec.Struct, frozen=True):
     def allowed(self) -> str:
         """What to give, for a person."""
         what = "a duration such as 50ms" if self.unit else "a number"
-        return f"give {what} or a distribution, from {self.least:.0f} to {self.most:.0f}"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"give {what} or a distribution, from {self.least:.0f} to {self.most:.0f}{unit}"
 
 
 QUANTITIES: dict[str, Quantity] = {
