@@ -187,7 +187,9 @@ def read_run(directory: Path) -> Run:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Run)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}; this is no run's directory") from error
+        raise UsageError(
+            f"{path}: {error.strerror or error}; this is no run's directory"
+        ) from error
     except msgspec.MsgspecError as error:
         raise UsageError(f"{path}: it cannot be read: {error}") from error
 
