@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from chatbot.simulate.compare import decode
-
 from benchmarks import figures
+from chatbot.simulate.compare import decode
 from chatbot.simulate.result import Result
 
 ROOT = Path(__file__).resolve().parents[2]

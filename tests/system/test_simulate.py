@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
-from chatbot.simulate.compare import decode
 
+from chatbot.simulate.compare import decode
 from chatbot.simulate.journal import ASKED, REPORT, RESULT, TABLE, TURNS
 from chatbot.simulate.result import Result
 from tests.fakes import eventually

@@ -184,8 +184,10 @@ def test_a_run_is_taken_up_where_its_seat_was_killed(tmp_path: Path) -> None:
     assert not case.asks(SECOND)
     assert not case.asks(SECOND + 60)  # what was said is read first
     (load,) = case.outbox.take(Load)
-    said = (StoredMessage("user", "why?", "complete", 0, request_id="req_0"),)
-    said += (StoredMessage("assistant", "so", "complete", 0, request_id="req_0"),)
+    said = (
+        StoredMessage("user", "why?", "complete", 0, request_id="req_0"),
+        StoredMessage("assistant", "so", "complete", 0, request_id="req_0"),
+    )
     session = Session(load.session_id, "why?", 0, "sim", "sim")
     case.stage.loaded(Loaded(load.request_id, session, said))
     (ask,) = case.outbox.take(Ask)
