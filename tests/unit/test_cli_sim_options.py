@@ -57,7 +57,12 @@ def test_alone_it_has_some_more_and_bare_numbers_are_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[SimServerSettings] = []
-    monkeypatch.setattr(process, "run_alone", lambda s: asked.append(s) or 0)
+
+    def run_alone(settings: SimServerSettings) -> int:
+        asked.append(settings)
+        return 0
+
+    monkeypatch.setattr(process, "run_alone", run_alone)
     assert (
         run_sim_server(
             ["--port", "9", "--first-token", "0.2", "--chunks", "4", "--seed", "3", "--truth"]
