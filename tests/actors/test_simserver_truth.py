@@ -1,14 +1,19 @@
 """The true times in a stream of the simulated server."""
 
+import asyncio
 import re
+import socket
 import time
 
 import pytest
+from msgspec.structs import replace
 
+from chatbot import host
 from chatbot.distribution import constant
 from chatbot.settings import SimServerSettings
+from chatbot.simserver.http1 import Connection, Exchange
 from chatbot.wire.format import Event, Finished
-from tests.actors.test_simserver import connect, exchange, serving, unchunk
+from tests.actors.test_simserver import connect, exchange, get, serving, unchunk
 from tests.actors.test_simserver_faults import NAMES, chat, formats, read, texts
 
 _STAMP = re.compile(rb'(?:"sim_arrived_ns":(\d+),)?"sim_sent_ns":(\d+)')
@@ -97,3 +102,38 @@ def test_without_truth_and_in_whole_answers_there_are_none(name: str) -> None:
         stream = exchange(address, chat(name))
     assert b"sim_sent_ns" not in whole + stream
     assert formats[name].parse_whole(whole.partition(b"\r\n\r\n")[2])
+
+
+def test_what_is_written_leaves_in_the_call() -> None:
+    """The client reads in the very callback that writes: what waits for the loop is not there yet."""
+
+    async def run() -> bytes:
+        loop = asyncio.get_running_loop()
+        came = loop.create_future()
+
+        def handle(exchange: Exchange) -> None:
+            exchange.send(b"now")
+            try:
+                came.set_result(client.recv(100))
+            except TimeoutError as error:
+                came.set_exception(error)
+
+        server = await loop.create_server(lambda: Connection(handle, set()), "127.0.0.1", 0)
+        client = await asyncio.to_thread(
+            socket.create_connection, server.sockets[0].getsockname(), 2.0
+        )
+        client.sendall(get("/"))
+        try:
+            return bytes(await came)
+        finally:
+            client.close()
+            server.close()
+
+    assert host.run_async(run()) == b"now"
+
+
+def test_all_events_of_a_response_have_its_id_and_no_other_has() -> None:
+    with serving(replace(PACED, truth=False)) as (_, address):
+        bodies = [exchange(address, chat("openai")) for _ in range(2)]
+    ids = [set(re.findall(rb'"id":"([^"]*)"', body)) for body in bodies]
+    assert ids == [{b"sim-00000001"}, {b"sim-00000002"}]
