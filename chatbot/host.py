@@ -103,6 +103,42 @@ def is_listening(address: str) -> bool:
     return True
 
 
+def reset_when_closed(sock: Any) -> None:
+    """Have a TCP socket's end be a reset: whatever is still to be sent is thrown away."""
+    import socket
+    import struct
+
+    form = "hh" if sys.platform == "win32" else "ii"  # struct linger: on, and for 0 seconds
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(form, 1, 0))
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Let this process and its children have so many files and sockets open, as far as that is allowed.
+
+    Return how many they may have; on Windows sockets are not counted, and it is the number asked for.
+    """
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    for target in (
+        min(wanted, most),
+        min(wanted, most, 10_240),
+    ):  # macOS: OPEN_MAX, whatever it says
+        if target <= soft:
+            break
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        except (OSError, ValueError):
+            continue
+        return target
+    return soft
+
+
 def silence_stderr() -> None:
     """Send what is written to file descriptor 2 nowhere, for good: also what C code writes there."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

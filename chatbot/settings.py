@@ -179,7 +179,6 @@ class SimServerSettings(msgspec.Struct, frozen=True):
     faults: dict[FaultKind, float] = {}
     retry_after_s: float = 1.0
     truth: bool = False
-    processes: int = 1
     seed: int = 0
 
 

@@ -33,6 +33,7 @@ class Simulation(msgspec.Struct, frozen=True):
     `prompts` are asked in turn, or where there are none made-up words, `prompt_tokens` of them.
     `error_ms` is the client's own error at the median above which a result is not VALID. `calibration_s`:
     how long the client measures itself, before and after, where the server does not tell the truth.
+    `workers` are waited for before anything is asked; `live`: show how it goes.
     """
 
     out: str
@@ -57,6 +58,8 @@ class Simulation(msgspec.Struct, frozen=True):
     error_ms: float = 2.0
     calibration_s: float = 2.0
     command: str = ""
+    workers: int = 1
+    live: bool = True
 
     @property
     def is_open(self) -> bool:

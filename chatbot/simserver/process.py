@@ -23,6 +23,7 @@ INBOX = SimServerInbox
 SETTINGS = SimServerSettings
 
 _BEAT_EVERY_S = 1.0
+_CONNECTIONS = 65_536  # as many as are to be had at once, where the system lets them
 
 
 def main(
@@ -32,11 +33,13 @@ def main(
     recorder: Recorder,
 ) -> ExitCode:
     """Serve until told to stop. Raises UsageError when the address cannot be listened on."""
+    host.raise_file_limit(_CONNECTIONS)
     return host.run_async(_serve(settings, inbox, outbox, recorder))
 
 
 def run_alone(settings: SimServerSettings) -> ExitCode:
     """Serve until SIGINT (exit INTERRUPTED) or SIGTERM (OK). Raises UsageError as `main` does."""
+    host.raise_file_limit(_CONNECTIONS)
     return host.run_async(_serve_alone(settings))
 
 

@@ -6,13 +6,17 @@
     journal.py     the files of a run, written as it goes, so that it can be taken up again after a kill
     turn.py        one turn, as it was measured; what follows from that (pure)
     histogram.py   counts of values, to three digits, that can be merged (pure)
-    stats.py       what the turns add up to (pure)
+    stats.py       what the turns add up to (pure): in time (timeline.py), a second (window.py), just now (pulse.py)
     accuracy.py    how wrong the client's own clock readings are (pure)
     verdict.py     whether the result can be believed, and who was the limit (pure)
     result.py      what is reported: the form of result.json (pure)
+    live_state.py  what is known while it goes on (pure)
     live.py        the lines that are shown meanwhile (pure)
+    painter.py     … painted over and over at the end of a terminal's output
     screen.py      the result on one screen (pure)
-    html.py        … and as a page; svg.py draws its plots (pure)
+    html.py        … and as a page: theme.py is how it looks, plots.py and timeline.py its plots, svg.py draws (pure)
+    sweep.py       several results, at growing load: as a table, and as a page (pure)
+    measures.py    what the measures are called; text.py writes numbers and lines (pure)
     compare.py     two results, with confidence intervals (pure)
     machine.py     what it ran on, and what the processes used
 

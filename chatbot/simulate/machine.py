@@ -90,11 +90,6 @@ class Usage:
                 used.rss_mb = max(used.rss_mb, rss_mb)
                 used.restarts = status.restarts
 
-    @property
-    def cpu_s(self) -> float:
-        """The processor time of all of them, in seconds, without that of the simulated server."""
-        return sum(u.cpu_s - u.first_cpu_s for u in self._used.values() if u.role != "sim-server")
-
     def processes(self, turns: int) -> tuple[Process, ...]:
         """Return what each used, and for each of so many turns."""
         return tuple(

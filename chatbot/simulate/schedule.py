@@ -83,13 +83,17 @@ class Schedule:
                 at_ns = min(at_ns, max(self._arrival_ns, self._taker_ns()))
         return None if at_ns == _NEVER else at_ns
 
-    def ended(self, session: int, now_ns: int, *, goes_on: bool = True) -> bool:
+    def ended(
+        self, session: int, now_ns: int, *, goes_on: bool = True, pause_ns: int = 0
+    ) -> bool:
         """Note that a session's turn has ended; return whether the session will ask nothing more.
 
-        `goes_on` False: it failed for good, and the turns that it had left are not asked.
+        `goes_on` False: it failed for good, and the turns that it had left are not asked. `pause_ns` is
+        waited before anything that follows upon it, besides the thinking.
         """
         index = self._under_way.pop(session) + 1
         self._now_ns = max(self._now_ns, now_ns)
+        now_ns += pause_ns
         if index >= self._simulation.turns:
             self.completed += 1
         elif goes_on and self._goes_on(session, index, now_ns):
@@ -101,7 +105,7 @@ class Schedule:
         if self._replaces:
             self._replace(now_ns)
         elif self._arrivals is None and self.begun == self._simulation.sessions:
-            self._drains(now_ns)
+            self._drains(self._now_ns)
         return True
 
     def stop(self) -> None:

@@ -3,9 +3,12 @@
 All `_ns` are of the machine's monotonic clock; 0: it did not happen. A measure is None where the turn has none.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
+
+_NS_PER_US = 1000
 
 Phase = Literal["before", "warmup", "run", "after"]
 Status = Literal["answered", "failed", "cancelled", "interrupted", "lost"]
@@ -59,5 +62,118 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def first_ns(self) -> int:
         """When the first content or reasoning came; 0: none did."""
-        stamps = [ns for ns in (self.first_reasoning_ns, self.first_content_ns) if ns]
-        return min(stamps, default=0)
+        reasoning_ns, content_ns = self.first_reasoning_ns, self.first_content_ns
+        if reasoning_ns and content_ns:
+            return min(reasoning_ns, content_ns)
+        return reasoning_ns or content_ns
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended, as exactly as is known: at the end of the stream, or when that was heard of."""
+        return self.ended_ns or self.done_ns or self.asked_ns
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it never ended as far as whoever waits is concerned. One that was cancelled would have; of
+        one that was lost nothing is known: neither is in the percentiles."""
+        return self.status in ("failed", "interrupted")
+
+
+Measure = Callable[[Turn], int | None]
+
+
+def ttft(turn: Turn) -> int | None:
+    """Return the time to the first token, from when the turn was due."""
+    return _between(turn.intended_ns, turn.first_ns)
+
+
+def ttft_service(turn: Turn) -> int | None:
+    """Return the time to the first token, from the sending."""
+    return _between(turn.sent_ns, turn.first_ns)
+
+
+def ttfo(turn: Turn) -> int | None:
+    """Return the time to the first visible content, from when the turn was due."""
+    return _between(turn.intended_ns, turn.first_content_ns)
+
+
+def ttfo_service(turn: Turn) -> int | None:
+    """Return the time to the first visible content, from the sending."""
+    return _between(turn.sent_ns, turn.first_content_ns)
+
+
+def tpot(turn: Turn) -> int | None:
+    """Return the time per output token after the first; chunks count where the server tells no tokens."""
+    count = turn.chunks if turn.output_tokens is None else turn.output_tokens
+    first_ns = turn.first_ns
+    if count < 2 or not first_ns or not turn.last_content_ns:
+        return None
+    return max(turn.last_content_ns - first_ns, 0) // ((count - 1) * _NS_PER_US)
+
+
+def latency(turn: Turn) -> int | None:
+    """Return the time to the end of the answer, from when the turn was due."""
+    return _between(turn.intended_ns, turn.ended_ns)
+
+
+def latency_service(turn: Turn) -> int | None:
+    """Return the time to the end of the answer, from the sending."""
+    return _between(turn.sent_ns, turn.ended_ns)
+
+
+def late(turn: Turn) -> int | None:
+    """Return how late it went into the pipeline."""
+    return _between(turn.intended_ns, turn.asked_ns)
+
+
+def pipeline(turn: Turn) -> int | None:
+    """Return the time in the pipeline until the sending; None after a retry: the attempts before the last are
+    not the pipeline's."""
+    return None if turn.attempts > 1 else _between(turn.asked_ns, turn.sent_ns)
+
+
+def connect(turn: Turn) -> int | None:
+    """Return the time from the sending until there was a connection."""
+    return _between(turn.sent_ns, turn.connected_ns)
+
+
+def headers(turn: Turn) -> int | None:
+    """Return the time from the sending until the head of the response."""
+    return _between(turn.sent_ns, turn.headers_ns)
+
+
+def commit(turn: Turn) -> int | None:
+    """Return the time from the end of the stream until the answer was known to be saved."""
+    return _between(turn.ended_ns, turn.saved_ns)
+
+
+def _between(from_ns: int, to_ns: int) -> int | None:
+    """Return a time in µs; None where one of its ends did not happen."""
+    if not from_ns or not to_ns:
+        return None
+    return (to_ns - from_ns) // _NS_PER_US if to_ns > from_ns else 0
+
+
+# What is measured of one turn, in µs, by the names of `result.DEFINITIONS`: all but `gap`, of which a turn has
+# many (`gaps_us`), and `session`, which is of several turns.
+MEASURES: dict[str, Measure] = {
+    "ttft": ttft,
+    "ttft_service": ttft_service,
+    "ttfo": ttfo,
+    "ttfo_service": ttfo_service,
+    "tpot": tpot,
+    "latency": latency,
+    "latency_service": latency_service,
+    "late": late,
+    "pipeline": pipeline,
+    "connect": connect,
+    "headers": headers,
+    "commit": commit,
+    "server_total": lambda turn: _told(turn.server_total_ns),
+    "server_prompt": lambda turn: _told(turn.server_prompt_ns),
+    "server_generate": lambda turn: _told(turn.server_generate_ns),
+}
+
+
+def _told(duration_ns: int) -> int | None:
+    return duration_ns // _NS_PER_US if duration_ns else None

@@ -57,10 +57,13 @@ class ProcessSpec(msgspec.Struct, frozen=True):
 
 
 def ui(settings: Settings) -> ProcessSpec:
-    """The terminal. It may stand in a read for ever, so it is not asked to beat; and where the
-    supervisor dies it must be able to leave the terminal as it was."""
-    child = _child(settings, "ui", 0, "chatbot.ui.process", parent_signal=signal.SIGTERM)
-    return ProcessSpec(child, settings.ui, FromUi | FromAny, FOR_UI, None, 1.0)
+    """The terminal, or the simulated sessions in its place. It may stand in a read for ever, so it is not
+    asked to beat; and where the supervisor dies it must be able to leave the terminal as it was, and to
+    report what was measured."""
+    room = "simulate" if settings.ui.mode == "simulate" else "ui"
+    child = _child(settings, "ui", 0, f"chatbot.{room}.process", parent_signal=signal.SIGTERM)
+    stop_within_s = 15.0 if room == "simulate" else 1.0  # it writes its report then
+    return ProcessSpec(child, settings.ui, FromUi | FromAny, FOR_UI, None, stop_within_s)
 
 
 def to_answer(settings: Settings) -> tuple[ProcessSpec, ...]:

@@ -345,7 +345,7 @@ class Supervisor:
         """Start a dead process again, or go on without it, as the policy says."""
         role, now = spec.child.role, time.monotonic()
         decision = self._family.decide(spec, now, was_ready=was_ready)
-        if role == "ui" and self._settings.ui.mode != "chat":
+        if role == "ui" and self._settings.ui.mode not in ("chat", "simulate"):
             decision = GiveUp("there is no terminal to go on with")
         match decision:
             case Restart(after_s):
@@ -357,8 +357,9 @@ class Supervisor:
                 self._give_up(spec, how if says_why else f"{how}; {reason}", usage=says_why)
 
     def _reborn(self, spec: ProcessSpec) -> ProcessSpec:
-        """The UI comes back to the conversation it was in; everything else is stateless."""
-        if spec.child.role != "ui" or not self._session_id:
+        """The UI comes back to the conversation (or the run) it was in; everything else is stateless."""
+        simulates = self._settings.ui.mode == "simulate"
+        if spec.child.role != "ui" or not (self._session_id or simulates):
             return spec
         back = msgspec.structs.replace(
             self._settings.ui, session_id=self._session_id, resume_latest=False, restarted=True

@@ -281,10 +281,13 @@ class AnthropicProducer:
         """Write the event that ends a stream in its middle."""
         return _named("error", {"error": {"type": "overloaded_error", "message": message}})
 
-    def whole(self, text: str, reason: str, count: TokenCount) -> bytes:
+    def whole(self, text: str, reason: str, count: TokenCount, reasoning: str = "") -> bytes:
         """Write the answer as one object."""
+        content = [{"type": "text", "text": text}] if text else []
+        if reasoning:
+            content.insert(0, {"type": "thinking", "thinking": reasoning, "signature": ""})
         rest: dict[str, Any] = {
-            "content": [{"type": "text", "text": text}] if text else [],
+            "content": content,
             "stop_reason": _REASONS.get(reason, reason),
             "stop_sequence": None,
             "usage": {"input_tokens": count.input_tokens, "output_tokens": count.output_tokens},

@@ -82,13 +82,17 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 
 class TokenCount(msgspec.Struct, frozen=True):
-    """True usage and durations of a simulated answer, for a producer's last event."""
+    """True usage and durations of a simulated answer, for a producer's last event.
+
+    The `reasoning_tokens` are among the `output_tokens`.
+    """
 
     input_tokens: int
     output_tokens: int
     load_ns: int = 0
     prompt_ns: int = 0
     generate_ns: int = 0
+    reasoning_tokens: int = 0
 
 
 class Parser(Protocol):
@@ -117,7 +121,7 @@ class Producer(Protocol):
     def reasoning(self, piece: str) -> bytes: ...
     def end(self, reason: str, count: TokenCount) -> bytes: ...
     def error(self, message: str) -> bytes: ...
-    def whole(self, text: str, reason: str, count: TokenCount) -> bytes: ...
+    def whole(self, text: str, reason: str, count: TokenCount, reasoning: str = "") -> bytes: ...
 
 
 class Format(Protocol):

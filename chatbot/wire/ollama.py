@@ -209,10 +209,13 @@ class OllamaProducer:
         """Write the line that ends a stream in its middle."""
         return values.encode({"error": message}) + b"\n"
 
-    def whole(self, text: str, reason: str, count: TokenCount) -> bytes:
+    def whole(self, text: str, reason: str, count: TokenCount, reasoning: str = "") -> bytes:
         """Write the answer as one object."""
+        message = {"role": "assistant", "content": text}
+        if reasoning:
+            message["thinking"] = reasoning
         rest = {
-            "message": {"role": "assistant", "content": text},
+            "message": message,
             "done": True,
             "done_reason": reason,
             "total_duration": count.load_ns + count.prompt_ns + count.generate_ns,

@@ -255,20 +255,25 @@ class OpenAiProducer:
         error = {"message": message, "type": "server_error", "param": None, "code": None}
         return b"data: " + values.encode({"error": error}) + b"\n\n"
 
-    def whole(self, text: str, reason: str, count: TokenCount) -> bytes:
+    def whole(self, text: str, reason: str, count: TokenCount, reasoning: str = "") -> bytes:
         """Write the answer as one object."""
-        message = {"role": "assistant", "content": text, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        if reasoning:
+            message["reasoning_content"] = reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
         rest = {"object": "chat.completion", "choices": [choice], "usage": _usage(count)}
         return values.encode(self._base | rest)
 
 
-def _usage(count: TokenCount) -> dict[str, int]:
-    return {
+def _usage(count: TokenCount) -> dict[str, Any]:
+    usage: dict[str, Any] = {
         "prompt_tokens": count.input_tokens,
         "completion_tokens": count.output_tokens,
         "total_tokens": count.input_tokens + count.output_tokens,
     }
+    if count.reasoning_tokens:
+        usage["completion_tokens_details"] = {"reasoning_tokens": count.reasoning_tokens}
+    return usage
 
 
 OPENAI = OpenAiFormat()

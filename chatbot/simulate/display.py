@@ -1,0 +1,79 @@
+"""What a person sees of a run: the live view and notices on stderr, the result on stdout."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from chatbot.sanitize import one_line
+from chatbot.settings import UiSettings
+from chatbot.simulate import live
+from chatbot.simulate.live_state import Live
+from chatbot.simulate.painter import Painter
+from chatbot.simulate.result import Result
+from chatbot.simulate.screen import screen
+from chatbot.simulation import Simulation
+
+_FRAME_EVERY_S = 0.5
+_LINE_EVERY_S = 5.0
+_LONGEST_LINE = 100
+
+
+class Display:
+    """On a terminal the live view is painted over and over; elsewhere a line tells now and then."""
+
+    def __init__(self, settings: UiSettings, simulation: Simulation) -> None:
+        self._settings = settings
+        self._out = Path(simulation.out)
+        self._shows = simulation.live
+        terminal = self._shows and sys.stderr.isatty() and not settings.plain
+        self._painter = Painter(sys.stderr, shutil.get_terminal_size) if terminal else None
+        self._due_at = time.perf_counter() + (0.0 if terminal else _LINE_EVERY_S)
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time for the next view; `now` is of `perf_counter`."""
+        return self._shows and now >= self._due_at
+
+    def show(self, state: Live) -> None:
+        """Show how it goes."""
+        now = time.perf_counter()
+        if self._painter is not None:
+            self._painter.paint(live.lines(state, self._painter.width, self._settings.colour))
+            self._due_at = now + _FRAME_EVERY_S
+        else:
+            self._write(live.plain(state))
+            self._due_at = now + _LINE_EVERY_S
+
+    def say(self, text: str) -> None:
+        """Say something in a line of its own."""
+        line = f"chatbot: {one_line(text)}"
+        if self._painter is not None:
+            self._painter.say(line)
+        else:
+            self._write(line)
+
+    def end(self, result: Result, written: list[str], fault: str) -> None:
+        """Show the result, and where it was written."""
+        if self._painter is not None:
+            self._painter.close()
+        if fault:
+            self._write(f"chatbot: not everything could be written: {one_line(fault)}")
+        if self._settings.json:
+            sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
+        else:
+            columns = shutil.get_terminal_size((_LONGEST_LINE, 24)).columns
+            width = min(columns if sys.stdout.isatty() else _LONGEST_LINE, _LONGEST_LINE)
+            sys.stdout.write("\n".join(screen(result, width)) + "\n")
+        sys.stdout.flush()
+        if written:
+            self._write(f"written to {self._out}: {', '.join(written)}")
+
+    @staticmethod
+    def _write(line: str) -> None:
+        try:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        except OSError:
+            pass  # there is nobody to tell

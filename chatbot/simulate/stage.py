@@ -1,0 +1,274 @@
+"""One load that is put on the pipeline, from its first question to its last answer: the run, or a calibration.
+
+It asks what the schedule says is due, and hands on each turn that has ended: to the journal, and to whoever counts.
+A turn has ended when its end is saved too, where there is somebody to save it.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from chatbot.ids import new_request_id
+from chatbot.mailbox import Outbox
+from chatbot.messages import (
+    Answered,
+    AttributeValue,
+    Cancel,
+    Failed,
+    Interrupted,
+    Load,
+    Loaded,
+    Terminal,
+)
+from chatbot.simulate.journal import Asked, Journal
+from chatbot.simulate.measured import lost, turn_of
+from chatbot.simulate.prompts import Prompts
+from chatbot.simulate.schedule import Schedule, Start
+from chatbot.simulate.session import Session
+from chatbot.simulate.stages import Kind
+from chatbot.simulate.turn import Turn
+from chatbot.tracing import Recorder, Span
+
+# After a failure that costs the server nothing a session waits so long, or it would only spin.
+_BREATH_NS = 1_000_000_000
+_REST_NS = 30_000_000_000  # how long the last turns may take
+_KILLED = "the process of the sessions was killed"
+_HOPELESS = frozenset({"unreachable", "auth", "not_found", "model_not_found", "busy"})
+
+
+class Sink(Protocol):
+    """Who counts."""
+
+    def asked(self, start: Start, now_ns: int) -> None:
+        """A turn went into the pipeline."""
+
+    def ended(self, turn: Turn) -> None:
+        """A turn has ended."""
+
+    def restore(self, turn: Turn) -> None:
+        """A turn was asked by another process, and has ended."""
+
+    def session_begun(self, now_ns: int) -> None:
+        """A session is there."""
+
+    def session_ended(self, duration_ns: int, now_ns: int, *, completed: bool) -> None:
+        """It asks no more; `completed`: with all of its turns."""
+
+
+class _Ending(msgspec.Struct):
+    """A turn whose end is not saved yet."""
+
+    start: Start
+    asked_ns: int
+    terminal: Terminal
+    done_ns: int
+
+
+class Stage:
+    """The sessions of one load. `sink` is given each turn when it has ended; `prefix` begins the ids of the
+    sessions, which are the same when a run is taken up again."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        schedule: Schedule,
+        prompts: Prompts,
+        outbox: Outbox,
+        recorder: Recorder,
+        journal: Journal,
+        sink: Sink,
+        *,
+        prefix: str,
+        saves: bool,
+    ) -> None:
+        self._prefix = prefix
+        self.kind = kind
+        self.schedule = schedule
+        self._prompts = prompts
+        self._outbox = outbox
+        self._recorder = recorder
+        self._journal = journal
+        self._sink = sink
+        self._saves = saves
+        self._sessions: dict[int, Session] = {}
+        self._asked: dict[str, Session] = {}
+        self._ending: dict[str, _Ending] = {}
+        self._recalling: dict[str, tuple[Session, Start]] = {}
+        self._spans: dict[str, Span] = {}
+        self._finished_ns = 0
+        self.is_stopped = False
+        self._about: dict[str, AttributeValue] = {
+            "backend": kind.target.backend,
+            "gen_ai.request.model": kind.target.model,
+        }
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every turn has ended, and there will be no other."""
+        return self.schedule.finished and not self._asked and not self._ending
+
+    def is_late(self, now_ns: int) -> bool:
+        """Whether it should be over by now: it was stopped, its time is up, or only the saving lasts."""
+        if self.is_stopped:
+            return True
+        since_ns = self.schedule.draining_since_ns if self.kind.simulation.duration_s else None
+        if self.schedule.finished:
+            since_ns = self._finished_ns = self._finished_ns or now_ns
+        return since_ns is not None and now_ns - since_ns > _REST_NS
+
+    def ask_due(self, now_ns: int) -> None:
+        """Ask what is due."""
+        for start in self.schedule.due(now_ns):
+            session = self._sessions.get(start.session)
+            if session is None:
+                session = self._session(start.session, start.intended_ns)
+                self._sink.session_begun(now_ns)
+            if session.is_known:
+                self._ask(session, start)
+            else:
+                request_id = new_request_id()
+                self._recalling[request_id] = session, start
+                self._outbox.send(Load(request_id, session.session_id))
+
+    def loaded(self, loaded: Loaded) -> None:
+        """Go on with a session that another process began."""
+        if loaded.request_id in self._recalling:
+            session, start = self._recalling.pop(loaded.request_id)
+            session.recall(loaded.messages)
+            self._ask(session, start)
+
+    def ended(self, terminal: Terminal, now_ns: int) -> None:
+        """Take the terminal message of a turn. One that nobody waits for was asked before a restart,
+        and has been counted as lost."""
+        session = self._asked.pop(terminal.request_id, None)
+        if session is None or session.start is None:
+            return
+        start = session.start
+        ending = _Ending(start, session.asked_ns, terminal, now_ns)
+        self._end_span(terminal)
+        session.answered(terminal.completion.text if isinstance(terminal, Answered) else "")
+        hopeless = isinstance(terminal, Failed) and terminal.kind in _HOPELESS
+        if self.schedule.ended(start.session, now_ns, pause_ns=_BREATH_NS * hopeless):
+            del self._sessions[session.number]
+            completed = start.index + 1 >= self.kind.simulation.turns
+            self._sink.session_ended(now_ns - session.began_ns, now_ns, completed=completed)
+        if self._saves:
+            self._ending[terminal.request_id] = ending
+        else:
+            self._hand_on(ending, 0)
+
+    def saved(self, request_id: str, now_ns: int) -> None:
+        """The end of a turn is committed."""
+        ending = self._ending.pop(request_id, None)
+        if ending is not None:
+            self._hand_on(ending, now_ns)
+
+    def not_saving(self) -> None:
+        """Nothing is saved from here on: wait for nothing of the kind."""
+        self._saves = False
+        endings, self._ending = self._ending, {}
+        for ending in endings.values():
+            self._hand_on(ending, 0)
+
+    def cancel(self, now_ns: int) -> None:
+        """Ask nothing more, and have what is under way stopped."""
+        self.schedule.stop()
+        for request_id in self._asked:
+            self._outbox.send(Cancel(request_id))
+        for session, _ in self._recalling.values():  # not asked yet
+            self.schedule.ended(session.number, now_ns, goes_on=False)
+        self._recalling.clear()
+
+    def give_up(self, error: str, message: str, now_ns: int) -> None:
+        """Count what has not ended as lost, and what only was not saved as what it was."""
+        self.schedule.stop()
+        self.not_saving()
+        for request_id, session in self._asked.items():
+            if session.start is not None:
+                asked = Asked(self.kind.number, session.start, session.asked_ns, request_id)
+                self._sink.ended(self._lost(asked, error, message, now_ns))
+            self._spans.pop(request_id, None)
+        self._asked.clear()
+        self._recalling.clear()
+
+    def _lost(self, asked: Asked, error: str, message: str, now_ns: int) -> Turn:
+        phase = self.kind.phase or asked.start.phase
+        turn = lost(asked.start, phase, asked.asked_ns, now_ns, error, message)
+        self._journal.ended(turn)
+        return turn
+
+    def resume(self, asked: Sequence[Asked], ended: Sequence[Turn], now_ns: int) -> None:
+        """Go on where another process was killed: with these turns asked, and these of them ended. The
+        others are lost, and are not to go on either."""
+        done_ns = {(turn.session, turn.index): turn.done_ns for turn in ended}
+        turns: list[tuple[int, int, int, int | None]] = []
+        for each in asked:
+            start = each.start
+            turns.append(
+                (
+                    start.session,
+                    start.index,
+                    start.intended_ns,
+                    done_ns.get((start.session, start.index)),
+                )
+            )
+            if start.session not in self._sessions:
+                session = self._session(start.session, start.intended_ns)
+                session.is_known = not self._saves
+            if turns[-1][-1] is None:
+                self._outbox.send(Cancel(each.request_id))
+                self._sink.restore(self._lost(each, "seat_killed", _KILLED, now_ns))
+        self.schedule.resume(turns, now_ns)
+
+    def _session(self, number: int, began_ns: int) -> Session:
+        session = Session(number, f"{self._prefix}{number:06d}", began_ns)
+        self._sessions[number] = session
+        return session
+
+    def _ask(self, session: Session, start: Start) -> None:
+        request_id = new_request_id()
+        recorder = self._recorder
+        span = recorder.span("chat_turn", parent=None)
+        if span.is_recorded:
+            span.update({"session.id": session.session_id, **self._about})
+            self._spans[request_id] = span.announce()
+            recorder.flush()  # so that it is known before what comes of it
+        with recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:
+            ask = session.ask(
+                start,
+                request_id,
+                self._prompts.text(start.session, start.index),
+                self.kind.target,
+                hop.traceparent,
+                span.traceparent,
+            )
+            session.asked_ns = time.perf_counter_ns()
+            self._asked[request_id] = session
+            self._sink.asked(start, session.asked_ns)
+            self._journal.asked(Asked(self.kind.number, start, session.asked_ns, request_id))
+            self._outbox.send(ask)
+
+    def _hand_on(self, ending: _Ending, saved_ns: int) -> None:
+        phase = self.kind.phase or ending.start.phase
+        turn = turn_of(
+            ending.start, phase, ending.asked_ns, ending.terminal, ending.done_ns, saved_ns
+        )
+        self._journal.ended(turn)
+        self._sink.ended(turn)
+
+    def _end_span(self, terminal: Terminal) -> None:
+        span = self._spans.pop(terminal.request_id, None)
+        if span is None:
+            return
+        span.set("status", type(terminal).__name__.lower())
+        match terminal:
+            case Failed(kind=kind):
+                span.set("error.type", kind)
+                span.fail(kind)
+            case Interrupted():
+                span.fail("interrupted")
+            case _:
+                pass
+        span.end()
