@@ -274,7 +274,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
         if not 1 <= workers <= 64:
             raise UsageError(f"workers: {workers} is not allowed, give a number from 1 to 64")
         supervisor = msgspec.structs.replace(supervisor, workers=workers)
-    asks_it = arguments.mode == "oneshot" and not resumes
+    asks_it = arguments.mode == "simulate" or (arguments.mode == "oneshot" and not resumes)
     if (asks_it or (arguments.mode == "models" and arguments.backend)) and (
         reason := backends[backend].obstacle
     ):
