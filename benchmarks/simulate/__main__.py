@@ -26,7 +26,9 @@ def main() -> None:
     )
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each; the medians are shown")
-    parser.add_argument("--directory", help="where to put the runs (default: a temporary directory)")
+    parser.add_argument(
+        "--directory", help="where to put the runs (default: a temporary directory)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="chatbot-benchmark-") as made:
         for name in options.only.split(","):

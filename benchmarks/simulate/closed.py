@@ -30,7 +30,9 @@ def run(directory: Path, rounds: int) -> None:
             out = directory / f"{round_}-{len(results[kind])}-{kind.split(',')[1].strip()}"
             results[kind].append(simulate(out, *_LOAD, *INSTANT, *more))
     rates = {name: statistics.median(r.per_s for r in taken) for name, taken in bares.items()}
-    figures.heading(f"closed loop, {SESSIONS} sessions", "turns/s", "of httpx", "of aiohttp", "verdict")
+    figures.heading(
+        f"closed loop, {SESSIONS} sessions", "turns/s", "of httpx", "of aiohttp", "verdict"
+    )
     for name, rate in rates.items():
         figures.row(f"bare {name}, not saved, not traced", rate, *_shares(rate, rates))
     for kind, taken in results.items():

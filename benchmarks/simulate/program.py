@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import figures
 from chatbot.simulate.compare import decode
+
+from benchmarks import figures
 from chatbot.simulate.result import Result
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from chatbot.simulate import page as html
+from chatbot.simulate.course import timeline
 from chatbot.simulate.measures import TITLES, accuracy_line, is_told_apart
 from chatbot.simulate.plots import Figure, Series, by_turn, histogram, percentiles
 from chatbot.simulate.result import DEFINITIONS, Metric, Result, Window
 from chatbot.simulate.screen import by_role, within
 from chatbot.simulate.text import NONE, clock, duration, number, rate, share, signed
-from chatbot.simulate.timeline import timeline
 
 _PERCENTILES = (("p50", "p50"), ("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("p99_9", "p99.9"))
 _MOST_DEPTH = 6  # of settings within settings

@@ -31,12 +31,11 @@ _decode = msgspec.json.Decoder(Turn).decode
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked of a run: `start_ns` is of the monotonic clock, `started` in Unix seconds."""
+    """What was asked of a run, which was `started` in Unix seconds."""
 
     program: str
     run_id: str
     started: float
-    start_ns: int
     simulation: Simulation
     target: Target
     settings: dict[str, object] = {}
@@ -171,7 +170,9 @@ def to_text(value: object) -> str:
 def _append(path: Path) -> int:
     """Open a file for writing at its end, behind a line's end: a kill may have torn the last line."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0))
+        file = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600
+        )
         if size := os.lseek(file, 0, os.SEEK_END):
             os.lseek(file, size - 1, os.SEEK_SET)
             if os.read(file, 1) != b"\n":
@@ -187,7 +188,9 @@ def read_run(directory: Path) -> Run:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Run)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}; this is no run's directory") from error
+        raise UsageError(
+            f"{path}: {error.strerror or error}; this is no run's directory"
+        ) from error
     except msgspec.MsgspecError as error:
         raise UsageError(f"{path}: it cannot be read: {error}") from error
 

@@ -64,9 +64,7 @@ def turn_of(
     )
 
 
-def lost(
-    start: Start, phase: Phase, asked_ns: int, done_ns: int, error: str, message: str
-) -> Turn:
+def lost(start: Start, phase: Phase, asked_ns: int, done_ns: int, error: str, message: str) -> Turn:
     """Return a turn whose end is not known: whoever was to hear of it was killed, or has left."""
     return Turn(
         session=start.session,

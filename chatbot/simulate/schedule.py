@@ -83,9 +83,7 @@ class Schedule:
                 at_ns = min(at_ns, max(self._arrival_ns, self._taker_ns()))
         return None if at_ns == _NEVER else at_ns
 
-    def ended(
-        self, session: int, now_ns: int, *, goes_on: bool = True, pause_ns: int = 0
-    ) -> bool:
+    def ended(self, session: int, now_ns: int, *, goes_on: bool = True, pause_ns: int = 0) -> bool:
         """Note that a session's turn has ended; return whether the session will ask nothing more.
 
         `goes_on` False: it failed for good, and the turns that it had left are not asked. `pause_ns` is

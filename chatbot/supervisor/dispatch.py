@@ -341,6 +341,7 @@ class Dispatcher:
             stream=ask.stream,
             traceparent=ask.turn_traceparent,
             ready_s=now,
+            measured=ask.measured,
         )
         request.job = Job(call, key, now)
         if key:

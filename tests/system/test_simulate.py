@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
-
 from chatbot.simulate.compare import decode
+
 from chatbot.simulate.journal import ASKED, REPORT, RESULT, TABLE, TURNS
 from chatbot.simulate.result import Result
 from tests.fakes import eventually
@@ -293,7 +293,9 @@ def test_a_server_that_fails_everything_ends_in_a_valid_report(simulate: Any) ->
 
 
 def test_a_server_that_never_answers_is_given_up(simulate: Any) -> None:
-    run = simulate("--sessions", "3", "--turns", "1", "--fault", "stall:1", "--timeout", "1s", *QUICK)
+    run = simulate(
+        "--sessions", "3", "--turns", "1", "--fault", "stall:1", "--timeout", "1s", *QUICK
+    )
     code, _, errors = run.finish()
     assert code == 1, errors
     result = adds_up(run)
