@@ -1,8 +1,8 @@
 """The command line: argv → Settings → a program; its return value is the exit code.
 
 Reading order: `chat` (the chat, one answer, a script; `models`) · `manage` (`sessions` and `cache`) · `trace` ·
-`simulate` (`load`: what its options mean; `place`, `sweep`, `results`) · `sim_server` · `common` (what they share). `--help` and `--version` import nothing but this room and argparse, and
-start no process.
+`simulate` (`load`: what its options mean; `place`, `sweep`, `results`) · `sim_server` · `common` (what they share).
+`--help` and `--version` import nothing but this room and argparse, and start no process.
 """
 
 import os

@@ -22,13 +22,13 @@ def new_name(parent: str = _PARENT) -> str:
     return path
 
 
-def make(out: str) -> None:
-    """Make the directory of a run, which must be new or empty. Raises UsageError."""
+def make(out: str, *, logs: bool = True) -> None:
+    """Make the directory of a run, which must be new or empty; `logs`: and one for logs in it. Raises UsageError."""
     path = Path(out)
     try:
         path.mkdir(parents=True, exist_ok=True)
         used = next(path.iterdir(), None)
-        if used is None:
+        if used is None and logs:
             (path / "logs").mkdir()
     except OSError as error:
         raise UsageError(f"argument --out: {out}: {error.strerror or error}") from error

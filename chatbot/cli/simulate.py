@@ -129,7 +129,7 @@ def run_simulate(argv: list[str]) -> int:
         if options.sweep is not None:
             from chatbot.cli.sweep import run_sweep
 
-            return run_sweep(options, argv)
+            return run_sweep(options, argv, command(argv))
         settings = prepared(options, argv)
     except ChatbotError as error:
         return refuse(str(error))
