@@ -1,0 +1,336 @@
+"""Two results, side by side: what has changed, how sure that is, and whether it is too much. Pure.
+
+A gate such as `ttft.p95:+5%` is failed when the change is in the bad direction beyond the limit, and its interval
+excludes that there is none. A change beyond the limit that may be chance is inconclusive: that fails nothing, and
+asks for a longer run. Shares change by percentage points: `failures:+1%` allows one turn in a hundred more.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from statistics import fmean, pvariance
+from typing import Literal
+
+import msgspec
+
+from chatbot.errors import UsageError
+from chatbot.simulate.change import Change, of_rates, of_shares, of_values
+from chatbot.simulate.result import FORMAT, VERSION, Result, Value, Window
+
+Judgement = Literal["better", "worse", "no clear difference", "not known"]
+Outcome = Literal["passed", "failed", "inconclusive", "not known"]
+
+_METRICS = ("ttft", "ttft_service", "tpot", "latency", "gap")
+_PERCENTILES = ("p50", "p95", "p99")
+_RATES = ("throughput", "goodput")
+_FAILURES = "failures"
+NAMES = (*_RATES, *(f"{m}.{p}" for m in _METRICS for p in _PERCENTILES), _FAILURES)
+
+_GATE = re.compile(r"([a-z_0-9.]+)\s*:\s*([+-]?)\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*%")
+_LEAST_MOMENTS = 10
+_MOST_SHOWN = 60
+
+# Settings that may differ without making two runs different things.
+_SAME_THING = frozenset(
+    {"out", "run_id", "command", "seed", "profile", "error_ms", "calibration_s", "slos", "database"}
+)
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of both runs. `unit`: per second, ms, or a share of the turns."""
+
+    name: str
+    unit: Literal["/s", "ms", "share"]
+    a: Value
+    b: Value
+    change: Change
+    judgement: Judgement
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether a rise is to the good."""
+        return self.unit == "/s"
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """How far a figure may change in the bad direction; `limit` is a fraction, of at least 0."""
+
+    name: str
+    limit: float
+    text: str
+
+
+class Gated(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a gate, with a line that says it."""
+
+    gate: Gate
+    outcome: Outcome
+    line: str
+
+
+def decode(data: bytes, name: str) -> Result:
+    """Read a result.json called `name`. Raises UsageError where it is none, or of a newer form."""
+    try:
+        head = msgspec.json.decode(data, type=_Head)
+    except msgspec.DecodeError:  # not JSON, or of another shape
+        raise UsageError(
+            f"{name}: this is no result of a simulation; give its result.json"
+        ) from None
+    if head.format != FORMAT:
+        raise UsageError(f"{name}: this is no result of a simulation; give its result.json")
+    if head.version > VERSION:
+        raise UsageError(
+            f"{name}: version {head.version} of the result is newer than this program, which reads {VERSION}; "
+            "update it"
+        )
+    try:
+        return msgspec.json.decode(data, type=Result)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{name}: the result is damaged: {error}") from None
+
+
+class _Head(msgspec.Struct, frozen=True):
+    format: str = ""
+    version: int = 0
+
+
+def compare(a: Result, b: Result) -> list[Row]:
+    """Return every figure that either has; a change is from A to B."""
+    rows = [
+        _row(
+            "throughput",
+            "/s",
+            _rated(a).answered,
+            _rated(b).answered,
+            _of_windows(a, b, "answered"),
+        )
+    ]
+    if a.slos or b.slos:
+        rows.append(
+            _row("goodput", "/s", _rated(a).good, _rated(b).good, _of_windows(a, b, "good"))
+        )
+    for metric in _METRICS:
+        for percentile in _PERCENTILES:
+            value_a, interval_a = _percentile(a, metric, percentile)
+            value_b, interval_b = _percentile(b, metric, percentile)
+            if value_a is not None or value_b is not None:
+                change = of_values(value_a, value_b, interval_a, interval_b)
+                rows.append(_row(f"{metric}.{percentile}", "ms", value_a, value_b, change))
+    failed_a, known_a = _failed(a)
+    failed_b, known_b = _failed(b)
+    rows.append(
+        _row(
+            _FAILURES,
+            "share",
+            failed_a / known_a if known_a else None,
+            failed_b / known_b if known_b else None,
+            of_shares(failed_a, known_a, failed_b, known_b),
+        )
+    )
+    return rows
+
+
+def warnings(a: Result, b: Result) -> list[str]:
+    """Return why the two may not be comparable."""
+    lines: list[str] = []
+    for letter, result in (("A", a), ("B", b)):
+        if result.verdict.name != "VALID":
+            reason = result.verdict.reasons[0] if result.verdict.reasons else "no reason given"
+            lines.append(f"{letter} is {result.verdict.name}: {reason}")
+        if result.ended_early:
+            lines.append(f"{letter} ended early: {result.ended_early}")
+    pairs: list[tuple[str, object, object]] = [
+        ("program", a.program, b.program),
+        ("backend", a.backend, b.backend),
+        ("model", a.model, b.model),
+        ("cpu", a.machine.cpu, b.machine.cpu),
+        ("cores", a.machine.cores, b.machine.cores),
+    ]
+    settings_a, settings_b = _flat(a.settings), _flat(b.settings)
+    pairs += [
+        (name, settings_a.get(name, "-"), settings_b.get(name, "-"))
+        for name in sorted({*settings_a, *settings_b})
+        if not _SAME_THING.intersection(name.split("."))
+    ]
+    lines += [
+        f"{name} differs: {_short(before)} in A, {_short(after)} in B"
+        for name, before, after in pairs
+        if before != after
+    ]
+    return lines
+
+
+def parse_gates(text: str) -> tuple[Gate, ...]:
+    """Read `ttft.p95:+5%,throughput:-5%`. Raises UsageError."""
+    return tuple(parse_gate(part) for part in text.split(","))
+
+
+def parse_gate(text: str) -> Gate:
+    """Read one gate. Raises UsageError with what is allowed."""
+    match = _GATE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"{text.strip()!r} is no gate: give a figure and how far it may change, such as "
+            "ttft.p95:+5% or throughput:-5%"
+        )
+    name, sign, number = match[1], match[2], float(match[3])
+    if name not in NAMES:
+        raise UsageError(
+            f"{text.strip()!r}: there is no figure {name!r}, there are: {', '.join(NAMES)}"
+        )
+    bad = "-" if name in _RATES else "+"
+    if sign and sign != bad:
+        direction = "fall" if bad == "-" else "rise"
+        raise UsageError(
+            f"{text.strip()!r}: it is bad when {name} {direction}s, so give {name}:{bad}{number:g}%"
+        )
+    return Gate(name, number / 100, f"{name}:{bad}{number:g}%")
+
+
+def judge_gates(rows: Sequence[Row], gates: Sequence[Gate]) -> list[Gated]:
+    """Return what became of each gate."""
+    by_name = {row.name: row for row in rows}
+    return [_judge_gate(by_name.get(gate.name), gate) for gate in gates]
+
+
+def lines(rows: Sequence[Row], notes: Sequence[str] = (), gated: Sequence[Gated] = ()) -> list[str]:
+    """Return the comparison as it is shown, of at most 100 columns (warnings may be longer)."""
+    head = ("", "A", "B", "change", "95 % interval", "")
+    table = [head, *(_cells(row) for row in rows)]
+    widths = [max(len(cells[column]) for cells in table) for column in range(len(head))]
+    shown = []
+    for cells in table:
+        right = [cell.rjust(width) for cell, width in zip(cells[1:5], widths[1:5], strict=True)]
+        shown.append("  ".join([cells[0].ljust(widths[0]), *right, cells[5]]).rstrip())
+    if any(row.name.startswith("gap.") for row in rows):
+        shown += [
+            "",
+            "The gaps within one answer are alike; their intervals count answers, not gaps.",
+        ]
+    if notes:
+        shown += ["", *(f"! {note}" for note in notes)]
+    if gated:
+        shown += ["", *(f"{each.outcome}: {each.line}" for each in gated)]
+    return shown
+
+
+def _judge_gate(row: Row | None, gate: Gate) -> Gated:
+    if row is None or row.change.by is None:
+        return Gated(
+            gate=gate,
+            outcome="not known",
+            line=f"{gate.text}: the two results do not both have it (too few turns, or no SLO)",
+        )
+    worse_by = -row.change.by if row.more_is_better else row.change.by
+    unit = " points" if row.unit == "share" else ""
+    said = f"{gate.text}: it changed by {_percent(row.change.by)}{unit}"
+    if worse_by <= gate.limit:
+        return Gated(gate=gate, outcome="passed", line=said)
+    if not row.change.is_clear:
+        return Gated(
+            gate=gate,
+            outcome="inconclusive",
+            line=f"{said}, which may be chance: measure for longer",
+        )
+    return Gated(gate=gate, outcome="failed", line=f"{said} ({_interval(row.change)})")
+
+
+def _row(name: str, unit: Literal["/s", "ms", "share"], a: Value, b: Value, change: Change) -> Row:
+    judgement: Judgement = "no clear difference"
+    if change.by is None:
+        judgement = "not known"
+    elif change.is_clear:
+        judgement = "better" if (change.by > 0) == (unit == "/s") else "worse"
+    return Row(name=name, unit=unit, a=a, b=b, change=change, judgement=judgement)
+
+
+def _rated(result: Result) -> Window:
+    """The window that rates are taken from: the steady one, where there is one."""
+    return result.steady if result.steady.to_s > result.steady.from_s else result.whole
+
+
+def _of_windows(a: Result, b: Result, name: Literal["answered", "good"]) -> Change:
+    in_a, in_b = _rated(a), _rated(b)
+    a_s, b_s = in_a.to_s - in_a.from_s, in_b.to_s - in_b.from_s
+    a_count, b_count = getattr(in_a, name) * a_s, getattr(in_b, name) * b_s
+    return of_rates(a_count, a_s, b_count, b_s, max(_spread(a), _spread(b)))
+
+
+def _spread(result: Result) -> float:
+    """Return the variance of what was answered in equal times over that of a Poisson process, at least 1."""
+    window = _rated(result)
+    counts = [
+        moment.answered
+        for moment in result.timeline
+        if moment.at_s >= window.from_s and moment.at_s + moment.width_s <= window.to_s
+    ]
+    mean = fmean(counts) if counts else 0.0
+    if len(counts) < _LEAST_MOMENTS or not mean:
+        return 1.0
+    return max(pvariance(counts) / mean, 1.0)
+
+
+def _percentile(result: Result, metric: str, percentile: str) -> tuple[Value, tuple[Value, Value]]:
+    found = result.metrics.get(metric)
+    if found is None:
+        return None, (None, None)
+    return getattr(found, percentile), found.intervals.get(percentile, (None, None))
+
+
+def _failed(result: Result) -> tuple[int, int]:
+    """Return how many turns failed, of those whose end is known."""
+    failed = result.totals.failed + result.totals.interrupted
+    return failed, failed + result.totals.answered
+
+
+def _flat(settings: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """Return nested settings by their dotted path."""
+    flat: dict[str, object] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str, str]:
+    unit = {"/s": " /s", "ms": " ms", "share": ""}[row.unit]
+    change = "" if row.change.by is None else _percent(row.change.by)
+    if change and row.unit == "share":
+        change += " points"
+    interval = "" if row.change.by is None else _interval(row.change)
+    return (
+        row.name,
+        _value(row.a, row.unit, unit),
+        _value(row.b, row.unit, unit),
+        change,
+        interval,
+        row.judgement,
+    )
+
+
+def _value(value: Value, kind: str, unit: str) -> str:
+    if value is None:
+        return "-"
+    if value == "inf":
+        return "failed"
+    if kind == "share":
+        return f"{value:.2%}"
+    return f"{value:,.3f}{unit}" if value < 10 else f"{value:,.1f}{unit}"
+
+
+def _percent(by: float) -> str:
+    if math.isinf(by):
+        return "+∞" if by > 0 else "-∞"
+    return f"{by * 100:+,.1f} %" if abs(by) < 100 else f"×{by + 1:,.0f}"
+
+
+def _interval(change: Change) -> str:
+    low = "-100 %" if change.low == -1.0 or math.isinf(change.low) else _percent(change.low)
+    return f"{low} … {_percent(change.high)}"
