@@ -14,7 +14,7 @@
     live.py        the lines that are shown meanwhile (pure)
     screen.py      the result on one screen (pure)
     html.py        … and as a page; svg.py draws its plots (pure)
-    compare.py     two results, with confidence intervals; change.py: by how much (pure)
+    compare.py     two results, with confidence intervals; change.py: by how much; gate.py: too much?
     machine.py     what it ran on, and what the processes used
 
 It knows nothing of HTTP, SQLite or OpenTelemetry: it sends what the terminal would send.
