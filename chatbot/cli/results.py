@@ -52,28 +52,29 @@ def run_compare(argv: list[str]) -> int:
     import msgspec
 
     from chatbot.errors import UsageError
-    from chatbot.simulate import compare
+    from chatbot.simulate import compare, gate
 
     try:
-        gates = [gate for given in options.fail_on for gate in compare.parse_gates(text(given))]
+        gates = [each for given in options.fail_on for each in gate.parse_gates(text(given))]
         a, b = read_result(text(options.a)), read_result(text(options.b))
     except UsageError as error:
         return refuse(str(error))
     rows, notes = compare.compare(a, b), compare.warnings(a, b)
-    gated = compare.judge_gates(rows, gates)
+    gated = gate.judge_gates(rows, gates)
     if options.json:
         shown = {"rows": rows, "warnings": notes, "gates": gated}
         write([msgspec.json.encode(shown).decode()])
     else:
-        write(compare.lines(rows, notes, gated))
+        verdicts = ["", *gate.lines(gated)] if gated else []
+        write([*compare.lines(rows, notes), *verdicts])
     return 1 if any(each.outcome == "failed" for each in gated) else 0
 
 
 def read_result(path: str) -> "Result":
     """Return the result in a file, or in a run's directory. Raises UsageError."""
     from chatbot.errors import UsageError
-    from chatbot.simulate.compare import decode
     from chatbot.simulate.journal import RESULT
+    from chatbot.simulate.result import decode
 
     file = os.path.join(path, RESULT) if os.path.isdir(path) else path
     try:

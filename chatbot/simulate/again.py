@@ -12,7 +12,6 @@ import msgspec
 from chatbot.errors import UsageError
 from chatbot.simulate import stages
 from chatbot.simulate.accounts import Accounts
-from chatbot.simulate.compare import decode
 from chatbot.simulate.html import page
 from chatbot.simulate.journal import (
     ASKED,
@@ -26,7 +25,7 @@ from chatbot.simulate.journal import (
     to_text,
 )
 from chatbot.simulate.measured import lost
-from chatbot.simulate.result import Result
+from chatbot.simulate.result import Result, decode
 from chatbot.simulate.schedule import Schedule
 from chatbot.simulate.screen import screen
 from chatbot.simulate.stages import Kind
