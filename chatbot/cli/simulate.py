@@ -100,7 +100,9 @@ def _add_whom(parser: argparse.ArgumentParser) -> None:
     )
     add("--yes", action="store_true", help="yes, ask a backend that costs money")
     add("--workers", default="auto", metavar="N", help="processes that ask (default: one a core)")
-    add("--no-save", action="store_true", help="save no conversations: to measure what saving costs")
+    add(
+        "--no-save", action="store_true", help="save no conversations: to measure what saving costs"
+    )
     add("--trace-ratio", metavar="R", help="trace so many of the turns, from 0 to 1")
     add("--config", metavar="FILE", help="the configuration file (also CHATBOT_CONFIG)")
     add("--debug", action="store_true", help="verbose log")
@@ -108,7 +110,11 @@ def _add_whom(parser: argparse.ArgumentParser) -> None:
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what is reported").add_argument
-    add("--slo", metavar="METRIC:TIME,…", help="what a good turn keeps to: ttft, ttfo, tpot, latency")
+    add(
+        "--slo",
+        metavar="METRIC:TIME,…",
+        help="what a good turn keeps to: ttft, ttfo, tpot, latency",
+    )
     add("--sweep", metavar="NAME=V,V,…", help="a run for each value of sessions or rate, in turn")
     add("--out", metavar="DIR", help="a new directory (default: simulations/<date-time>)")
     add("--profile", action="store_true", help="show the CPU time of every process, per turn")
