@@ -341,6 +341,7 @@ class Dispatcher:
             stream=ask.stream,
             traceparent=ask.turn_traceparent,
             ready_s=now,
+            measured=ask.measured,
         )
         request.job = Job(call, key, now)
         if key:
@@ -370,7 +371,8 @@ class Dispatcher:
         if request is None:
             return
         trace = request.ask.turn_traceparent
-        terminal = msgspec.structs.replace(terminal, traceparent=trace)
+        if terminal.traceparent != trace:
+            terminal = msgspec.structs.replace(terminal, traceparent=trace)
         self._tell_end(terminal)
         self._ledger.enter(terminal)
 
@@ -483,7 +485,9 @@ class Dispatcher:
             self._just_answered[job.key] = terminal
             self._answered_keys[first] = job.key
         self._drop(job)
-        self._finish(msgspec.structs.replace(terminal, request_id=first))
+        if terminal.request_id != first:
+            terminal = msgspec.structs.replace(terminal, request_id=first)
+        self._finish(terminal)
         for request_id in others:
             if isinstance(terminal, Answered):
                 self._finish(_shared(terminal, request_id))
