@@ -78,11 +78,15 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Dispatcher:
-    """The requests in flight. Every public method returns the messages to send because of it."""
+    """The requests in flight. Every public method returns the messages to send because of it.
 
-    def __init__(self, *, credit: int, max_in_flight: int) -> None:
+    `saves` False: there is no store and will be none, by the user's wish. It is gone round from the
+    beginning, and nothing is kept for it.
+    """
+
+    def __init__(self, *, credit: int, max_in_flight: int, saves: bool = True) -> None:
         self._max_in_flight = max_in_flight
-        self._ledger = Ledger()
+        self._ledger = Ledger(saves=saves)
         self._pool = Pool(credit)
         self._requests: dict[str, Request] = {}
         self._jobs: dict[str, Job] = {}
@@ -268,7 +272,7 @@ class Dispatcher:
     @property
     def depths(self) -> tuple[int, int]:
         """How many jobs wait for a worker, and how many the workers have."""
-        waiting = len(self._pool.waiting)
+        waiting = self._pool.waiting_number
         return waiting, len(self._jobs) - waiting
 
     @property

@@ -98,7 +98,9 @@ class Supervisor:
         self._router = Router(self._family.children, settings.tracing)
         self._recorder = self._router.recorder
         self._dispatcher = Dispatcher(
-            credit=settings.supervisor.credit, max_in_flight=settings.supervisor.max_in_flight
+            credit=settings.supervisor.credit,
+            max_in_flight=settings.supervisor.max_in_flight,
+            saves=settings.store.saves,
         )
         self._roll = Roll(self._family)
         self._telemetry = TelemetryStatus()
