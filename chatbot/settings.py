@@ -102,7 +102,8 @@ class UiSettings(msgspec.Struct, frozen=True):
 class StoreSettings(msgspec.Struct, frozen=True):
     """`memory_cache_bytes` bounds the memory level of the answer cache; `cache_bytes` and
     `cache_age_s` its SQLite level. `must_exist`: a missing database is not to be created.
-    `recovers`: the database is damaged and stays closed; only a `Recover` is served.
+    `recovers`: the database is damaged and stays closed; only a `Recover` is served. `saves` False: there
+    is to be no store at all.
     """
 
     path: str = "chatbot.db"
@@ -111,6 +112,7 @@ class StoreSettings(msgspec.Struct, frozen=True):
     cache_age_s: float = 30 * 86400.0
     must_exist: bool = False
     recovers: bool = False
+    saves: bool = True
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
