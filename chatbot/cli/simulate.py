@@ -150,9 +150,10 @@ def prepared(options: argparse.Namespace, argv: list[str]) -> "Settings":
     options.out = options.out or place.new_name()
     settings = load.settings(options, os.environ, read_config(options.config), command(argv))
     assert settings.ui.simulation is not None  # noqa: S101 - it is what was asked for
-    if (estimate := load.estimate(settings)) and not options.yes:
+    if estimate := load.estimate(settings):
+        if not options.yes:
+            raise UsageError(f"{estimate}: give --yes to ask it")
         sys.stderr.write(f"chatbot: {estimate}\n")
-        raise UsageError(f"{settings.ui.target.backend} costs money: give --yes to ask it")
     place.allow_files(settings.ui.simulation, load.most_in_flight(settings.ui.simulation))
     place.make(options.out)
     return settings

@@ -119,8 +119,7 @@ def _check(options: argparse.Namespace, name: str, value: str) -> None:
         most = load.most_in_flight(settings.ui.simulation)
         place.allow_files(settings.ui.simulation, most)
     if (line := load.estimate(settings)) and not options.yes:
-        sys.stderr.write(f"chatbot: {name}={value}: {line}\n")
-        raise UsageError(f"{settings.ui.target.backend} costs money: give --yes to ask it")
+        raise UsageError(f"{name}={value}: {line}: give --yes to ask it")
 
 
 class _Runs:
