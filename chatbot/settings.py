@@ -102,7 +102,8 @@ class UiSettings(msgspec.Struct, frozen=True):
 class StoreSettings(msgspec.Struct, frozen=True):
     """`memory_cache_bytes` bounds the memory level of the answer cache; `cache_bytes` and
     `cache_age_s` its SQLite level. `must_exist`: a missing database is not to be created.
-    `recovers`: the database is damaged and stays closed; only a `Recover` is served.
+    `recovers`: the database is damaged and stays closed; only a `Recover` is served. `saves` False: there
+    is to be no store at all.
     """
 
     path: str = "chatbot.db"
@@ -111,6 +112,7 @@ class StoreSettings(msgspec.Struct, frozen=True):
     cache_age_s: float = 30 * 86400.0
     must_exist: bool = False
     recovers: bool = False
+    saves: bool = True
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
@@ -274,7 +276,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
         if not 1 <= workers <= 64:
             raise UsageError(f"workers: {workers} is not allowed, give a number from 1 to 64")
         supervisor = msgspec.structs.replace(supervisor, workers=workers)
-    asks_it = arguments.mode == "oneshot" and not resumes
+    asks_it = arguments.mode == "simulate" or (arguments.mode == "oneshot" and not resumes)
     if (asks_it or (arguments.mode == "models" and arguments.backend)) and (
         reason := backends[backend].obstacle
     ):

@@ -1,32 +1,26 @@
-"""Two results, side by side: what has changed, how sure that is, and whether it is too much. Pure.
+"""Two results, side by side: what has changed, and how sure that is. Pure.
 
-A gate such as `ttft.p95:+5%` is failed when the change is in the bad direction beyond the limit, and its interval
-excludes that there is none. A change beyond the limit that may be chance is inconclusive: that fails nothing, and
-asks for a longer run. Shares change by percentage points: `failures:+1%` allows one turn in a hundred more.
+`gate.py` says whether it is too much. Shares change by percentage points, everything else by a part of A's value.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from statistics import fmean, pvariance
 from typing import Literal
 
 import msgspec
 
-from chatbot.errors import UsageError
 from chatbot.simulate.change import Change, of_rates, of_shares, of_values
-from chatbot.simulate.result import FORMAT, VERSION, Result, Value, Window
+from chatbot.simulate.result import Result, Value, Window
 
 Judgement = Literal["better", "worse", "no clear difference", "not known"]
-Outcome = Literal["passed", "failed", "inconclusive", "not known"]
 
 _METRICS = ("ttft", "ttft_service", "tpot", "latency", "gap")
 _PERCENTILES = ("p50", "p95", "p99")
-_RATES = ("throughput", "goodput")
+RATES = ("throughput", "goodput")
 _FAILURES = "failures"
-NAMES = (*_RATES, *(f"{m}.{p}" for m in _METRICS for p in _PERCENTILES), _FAILURES)
+NAMES = (*RATES, *(f"{m}.{p}" for m in _METRICS for p in _PERCENTILES), _FAILURES)
 
-_GATE = re.compile(r"([a-z_0-9.]+)\s*:\s*([+-]?)\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*%")
 _LEAST_MOMENTS = 10
 _MOST_SHOWN = 60
 
@@ -50,48 +44,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     def more_is_better(self) -> bool:
         """Whether a rise is to the good."""
         return self.unit == "/s"
-
-
-class Gate(msgspec.Struct, frozen=True):
-    """How far a figure may change in the bad direction; `limit` is a fraction, of at least 0."""
-
-    name: str
-    limit: float
-    text: str
-
-
-class Gated(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a gate, with a line that says it."""
-
-    gate: Gate
-    outcome: Outcome
-    line: str
-
-
-def decode(data: bytes, name: str) -> Result:
-    """Read a result.json called `name`. Raises UsageError where it is none, or of a newer form."""
-    try:
-        head = msgspec.json.decode(data, type=_Head)
-    except msgspec.DecodeError:  # not JSON, or of another shape
-        raise UsageError(
-            f"{name}: this is no result of a simulation; give its result.json"
-        ) from None
-    if head.format != FORMAT:
-        raise UsageError(f"{name}: this is no result of a simulation; give its result.json")
-    if head.version > VERSION:
-        raise UsageError(
-            f"{name}: version {head.version} of the result is newer than this program, which reads {VERSION}; "
-            "update it"
-        )
-    try:
-        return msgspec.json.decode(data, type=Result)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{name}: the result is damaged: {error}") from None
-
-
-class _Head(msgspec.Struct, frozen=True):
-    format: str = ""
-    version: int = 0
 
 
 def compare(a: Result, b: Result) -> list[Row]:
@@ -160,40 +112,7 @@ def warnings(a: Result, b: Result) -> list[str]:
     return lines
 
 
-def parse_gates(text: str) -> tuple[Gate, ...]:
-    """Read `ttft.p95:+5%,throughput:-5%`. Raises UsageError."""
-    return tuple(parse_gate(part) for part in text.split(","))
-
-
-def parse_gate(text: str) -> Gate:
-    """Read one gate. Raises UsageError with what is allowed."""
-    match = _GATE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(
-            f"{text.strip()!r} is no gate: give a figure and how far it may change, such as "
-            "ttft.p95:+5% or throughput:-5%"
-        )
-    name, sign, number = match[1], match[2], float(match[3])
-    if name not in NAMES:
-        raise UsageError(
-            f"{text.strip()!r}: there is no figure {name!r}, there are: {', '.join(NAMES)}"
-        )
-    bad = "-" if name in _RATES else "+"
-    if sign and sign != bad:
-        direction = "fall" if bad == "-" else "rise"
-        raise UsageError(
-            f"{text.strip()!r}: it is bad when {name} {direction}s, so give {name}:{bad}{number:g}%"
-        )
-    return Gate(name, number / 100, f"{name}:{bad}{number:g}%")
-
-
-def judge_gates(rows: Sequence[Row], gates: Sequence[Gate]) -> list[Gated]:
-    """Return what became of each gate."""
-    by_name = {row.name: row for row in rows}
-    return [_judge_gate(by_name.get(gate.name), gate) for gate in gates]
-
-
-def lines(rows: Sequence[Row], notes: Sequence[str] = (), gated: Sequence[Gated] = ()) -> list[str]:
+def lines(rows: Sequence[Row], notes: Sequence[str] = ()) -> list[str]:
     """Return the comparison as it is shown, of at most 100 columns (warnings may be longer)."""
     head = ("", "A", "B", "change", "95 % interval", "")
     table = [head, *(_cells(row) for row in rows)]
@@ -209,30 +128,7 @@ def lines(rows: Sequence[Row], notes: Sequence[str] = (), gated: Sequence[Gated]
         ]
     if notes:
         shown += ["", *(f"! {note}" for note in notes)]
-    if gated:
-        shown += ["", *(f"{each.outcome}: {each.line}" for each in gated)]
     return shown
-
-
-def _judge_gate(row: Row | None, gate: Gate) -> Gated:
-    if row is None or row.change.by is None:
-        return Gated(
-            gate=gate,
-            outcome="not known",
-            line=f"{gate.text}: the two results do not both have it (too few turns, or no SLO)",
-        )
-    worse_by = -row.change.by if row.more_is_better else row.change.by
-    unit = " points" if row.unit == "share" else ""
-    said = f"{gate.text}: it changed by {_percent(row.change.by)}{unit}"
-    if worse_by <= gate.limit:
-        return Gated(gate=gate, outcome="passed", line=said)
-    if not row.change.is_clear:
-        return Gated(
-            gate=gate,
-            outcome="inconclusive",
-            line=f"{said}, which may be chance: measure for longer",
-        )
-    return Gated(gate=gate, outcome="failed", line=f"{said} ({_interval(row.change)})")
 
 
 def _row(name: str, unit: Literal["/s", "ms", "share"], a: Value, b: Value, change: Change) -> Row:
@@ -301,16 +197,16 @@ def _short(value: object) -> str:
 
 def _cells(row: Row) -> tuple[str, str, str, str, str, str]:
     unit = {"/s": " /s", "ms": " ms", "share": ""}[row.unit]
-    change = "" if row.change.by is None else _percent(row.change.by)
+    change = "" if row.change.by is None else percent(row.change.by)
     if change and row.unit == "share":
         change += " points"
-    interval = "" if row.change.by is None else _interval(row.change)
+    spread = "" if row.change.by is None else interval(row.change)
     return (
         row.name,
         _value(row.a, row.unit, unit),
         _value(row.b, row.unit, unit),
         change,
-        interval,
+        spread,
         row.judgement,
     )
 
@@ -325,12 +221,14 @@ def _value(value: Value, kind: str, unit: str) -> str:
     return f"{value:,.3f}{unit}" if value < 10 else f"{value:,.1f}{unit}"
 
 
-def _percent(by: float) -> str:
+def percent(by: float) -> str:
+    """Return a change as it is shown."""
     if math.isinf(by):
         return "+∞" if by > 0 else "-∞"
     return f"{by * 100:+,.1f} %" if abs(by) < 100 else f"×{by + 1:,.0f}"
 
 
-def _interval(change: Change) -> str:
-    low = "-100 %" if change.low == -1.0 or math.isinf(change.low) else _percent(change.low)
-    return f"{low} … {_percent(change.high)}"
+def interval(change: Change) -> str:
+    """Return the interval of a change as it is shown."""
+    low = "-100 %" if change.low == -1.0 or math.isinf(change.low) else percent(change.low)
+    return f"{low} … {percent(change.high)}"

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from chatbot.errors import UsageError
+
 FORMAT = "chatbot-simulate"
 VERSION = 1
 
@@ -228,3 +230,31 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     not_saving: str = ""
     telemetry_dropped: int = 0
     warnings: tuple[str, ...] = ()
+
+
+def decode(data: bytes, name: str) -> Result:
+    """Read a result.json called `name`. Raises UsageError where it is none, or of a newer form."""
+    try:
+        head = msgspec.json.decode(data, type=_Head)
+    except msgspec.DecodeError:  # not JSON, or of another shape
+        raise UsageError(
+            f"{name}: this is no result of a simulation; give its result.json"
+        ) from None
+    if head.format != FORMAT:
+        raise UsageError(f"{name}: this is no result of a simulation; give its result.json")
+    if head.version > VERSION:
+        raise UsageError(
+            f"{name}: version {head.version} of the result is newer than this program, which reads {VERSION}; "
+            "update it"
+        )
+    try:
+        return msgspec.json.decode(data, type=Result)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{name}: the result is damaged: {error}") from None
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What tells a result from other JSON, whatever its version."""
+
+    format: str = ""
+    version: int = 0

@@ -7,7 +7,8 @@ The seat tells it, each with an instant of the monotonic clock:
     ended(turn)                            … and this became of it, saved or not; in the order of their ends, roughly
     session_ended(duration_ns, now_ns, …)  it asks no more
     dropped(count)                         turns that were due and will never be asked
-    falling(now_ns)                        from here on the load falls: the end of the time, Ctrl-C
+    falling(now_ns)                        from here on the load falls: Ctrl-C (it knows the end of the time, the
+                                           last of so many requests, and a session that is not replaced)
 
 After a kill it is rebuilt: `restore(turn)` for each line of turns.jsonl, and for each turn that was lost; then
 `session_begun` and the rest for what is new. It does for a turn all that the calls above do, and takes a session as
@@ -92,6 +93,8 @@ class Stats:
         self._pulse = Pulse(simulation, start_ns)
         self._whole = Sums()
         self._steady = Steady(start_ns, self._run_ns, is_open=simulation.is_open)
+        if simulation.duration_s:
+            self._steady.falling(self._run_ns + int(simulation.duration_s * _NS_PER_S))
         self._count: Counter[str] = Counter()
         self._by_kind: Counter[str] = Counter()
         self._failures: dict[tuple[str, int | None], list[int | str]] = {}
@@ -143,6 +146,8 @@ class Stats:
             self._count["asked"] += 1
             cell.asked += 1
             self._steady.asked(now_ns)
+            if self._count["asked"] == self._simulation.requests:
+                self._steady.all_asked()
         else:
             self._count["unmeasured"] += 1
 
@@ -207,7 +212,7 @@ class Stats:
         self._count["dropped"] += count
 
     def falling(self, now_ns: int) -> None:
-        """From here on the load falls. Only the first time counts."""
+        """From here on the load falls; the earliest instant counts."""
         self._steady.falling(now_ns)
 
     def restore(self, turn: Turn) -> None:

@@ -83,9 +83,13 @@ class Steady:
             self._waiting.append((end_ns, turn, is_good))
 
     def falling(self, now_ns: int) -> None:
-        """From here on the load falls. Only the first time counts."""
-        if self._falling_ns is None:
+        """From here on the load falls, or will; the earliest instant counts."""
+        if self._falling_ns is None or now_ns < self._falling_ns:
             self._falling_ns = now_ns
+
+    def all_asked(self) -> None:
+        """There will be no other arrival; they may have been told in any order."""
+        self.falling(self._last_asked_ns)
 
     def window(self, end_ns: int) -> Window:
         """Return the rates, of a run that ended then."""

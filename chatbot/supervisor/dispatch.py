@@ -78,11 +78,15 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Dispatcher:
-    """The requests in flight. Every public method returns the messages to send because of it."""
+    """The requests in flight. Every public method returns the messages to send because of it.
 
-    def __init__(self, *, credit: int, max_in_flight: int) -> None:
+    `saves` False: there is no store and will be none, by the user's wish. It is gone round from the
+    beginning, and nothing is kept for it.
+    """
+
+    def __init__(self, *, credit: int, max_in_flight: int, saves: bool = True) -> None:
         self._max_in_flight = max_in_flight
-        self._ledger = Ledger()
+        self._ledger = Ledger(saves=saves)
         self._pool = Pool(credit)
         self._requests: dict[str, Request] = {}
         self._jobs: dict[str, Job] = {}
@@ -268,7 +272,7 @@ class Dispatcher:
     @property
     def depths(self) -> tuple[int, int]:
         """How many jobs wait for a worker, and how many the workers have."""
-        waiting = len(self._pool.waiting)
+        waiting = self._pool.waiting_number
         return waiting, len(self._jobs) - waiting
 
     @property
@@ -371,7 +375,8 @@ class Dispatcher:
         if request is None:
             return
         trace = request.ask.turn_traceparent
-        terminal = msgspec.structs.replace(terminal, traceparent=trace)
+        if terminal.traceparent != trace:
+            terminal = msgspec.structs.replace(terminal, traceparent=trace)
         self._tell_end(terminal)
         self._ledger.enter(terminal)
 
@@ -484,7 +489,9 @@ class Dispatcher:
             self._just_answered[job.key] = terminal
             self._answered_keys[first] = job.key
         self._drop(job)
-        self._finish(msgspec.structs.replace(terminal, request_id=first))
+        if terminal.request_id != first:
+            terminal = msgspec.structs.replace(terminal, request_id=first)
+        self._finish(terminal)
         for request_id in others:
             if isinstance(terminal, Answered):
                 self._finish(_shared(terminal, request_id))

@@ -27,6 +27,7 @@ ALONE_AFTER = 2
 POISON_AFTER = 4
 KEPT_MESSAGES = 2000
 KEPT_CHARACTERS = 32 * 1024 * 1024
+NOTHING_SAVED = "this program was started without saving, so there is nothing to look in"
 
 Told = Ask | Terminal | Query
 Key = tuple[str, type[Message]]
@@ -47,16 +48,19 @@ class Ledger:
     `gone` is empty while there is a store or will be one at once; else it says why not. It stays so
     until a store has acknowledged all that waited for it: that it runs does not mean that it can
     save. `unsaved` counts what was too much to be kept until then.
+
+    `saves` False: nothing is to be saved, ever. It is gone from the beginning, and stays empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, saves: bool = True) -> None:
+        self._saves = saves
         self._entries: dict[Key, _Entry] = {}
         self._unsent: dict[Key, None] = {}  # in order
         self._alone: Key | None = None
         self._backlog: set[Key] = set()
         self._kept_characters = 0
         self.up = False
-        self.gone = ""
+        self.gone = "" if saves else NOTHING_SAVED
         self.unsaved = 0
 
     def __len__(self) -> int:
@@ -64,6 +68,8 @@ class Ledger:
 
     def enter(self, message: Told, *, known: bool = False) -> None:
         """Remember a message until it is acknowledged; `known`: the store has done it already."""
+        if not self._saves:
+            return
         key = (message.request_id, type(message))
         if self.gone:
             message = _compact(message)

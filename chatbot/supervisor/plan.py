@@ -70,7 +70,7 @@ def to_answer(settings: Settings) -> tuple[ProcessSpec, ...]:
     """What the first answer needs, in order: starts once the UI is ready."""
     if settings.ui.mode == "manage":
         return (store(settings),)
-    return (_worker(settings, 0), store(settings))
+    return (_worker(settings, 0), *([store(settings)] if settings.store.saves else []))
 
 
 def store(settings: Settings) -> ProcessSpec:

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
 
@@ -18,11 +19,13 @@ import msgspec
 from chatbot import host
 from chatbot.errors import ExitCode, MessageTooLarge
 from chatbot.messages import (
+    Accepted,
     Answered,
     Ask,
     Beat,
     Call,
     Cancelled,
+    Delta,
     Entered,
     Failed,
     Flush,
@@ -42,7 +45,9 @@ from chatbot.messages import (
     Ready,
     Report,
     Resigned,
+    Saved,
     Saving,
+    Sending,
     StatusRead,
     Stop,
     Taken,
@@ -51,7 +56,7 @@ from chatbot.messages import (
 )
 from chatbot.settings import Settings
 from chatbot.supervisor import plan
-from chatbot.supervisor.child import Arrived, Ended, Events, RunningChild, Signalled
+from chatbot.supervisor.child import Arrived, Ended, Event, Events, RunningChild, Signalled
 from chatbot.supervisor.depths import Depths
 from chatbot.supervisor.dispatch import Dispatcher, Send
 from chatbot.supervisor.family import Family
@@ -68,7 +73,10 @@ _REPORT_S = 5.0
 _RUNG_S = 1.0
 _HURRIED_S = 0.3
 _LAST_TRY_S = 3.0
+_ROUND_EVENTS = 256
+_ROUND_S = 0.002
 _ENDED = "the program was ended"
+_TURNS = frozenset({Sending, Delta, Answered, Accepted, Saved})  # the dispatcher's, always
 
 
 def run(settings: Settings) -> int:
@@ -90,7 +98,9 @@ class Supervisor:
         self._router = Router(self._family.children, settings.tracing)
         self._recorder = self._router.recorder
         self._dispatcher = Dispatcher(
-            credit=settings.supervisor.credit, max_in_flight=settings.supervisor.max_in_flight
+            credit=settings.supervisor.credit,
+            max_in_flight=settings.supervisor.max_in_flight,
+            saves=settings.store.saves,
         )
         self._roll = Roll(self._family)
         self._telemetry = TelemetryStatus()
@@ -126,8 +136,14 @@ class Supervisor:
 
     def _turn_until(self, done: Callable[[], bool], deadline: float | None) -> bool:
         """Handle events until `done`, or until the deadline (monotonic); return whether it is done."""
-        last_tick = time.monotonic()
-        while not done():
+        last_tick = began = time.monotonic()
+        while True:
+            self._router.hand_over()
+            if done():
+                return True
+            # What follows an event gathers for a moment. A round for every frame would wake this
+            # process up several times a turn, and take the processor from those who do the work.
+            time.sleep(min(max(began + _ROUND_S - time.monotonic(), 0.0), _ROUND_S))
             now = time.monotonic()
             if deadline is not None and self._hurried:
                 deadline = min(deadline, now + _HURRIED_S)
@@ -137,7 +153,8 @@ class Supervisor:
             forward_at = self._router.forward_at(now) or now + 60
             wake = min([last_tick + _TICK_S, *due, forward_at, deadline or now + 60])
             if (event := self._next_event(max(wake - now, 0.001))) is not None:
-                self._handle(event)
+                began = time.monotonic()
+                self._handle_all(event)
             now = time.monotonic()
             if now - last_tick >= _TICK_S:
                 self._tick(now, asleep=now - last_tick > _ASLEEP_S)
@@ -145,20 +162,26 @@ class Supervisor:
             for spec in self._family.take_due(now):
                 self._start(spec)
             self._router.forward_due(now)
-        return True
 
-    def _next_event(self, timeout_s: float) -> Arrived | Ended | Signalled | None:
+    def _next_event(self, timeout_s: float) -> Event | None:
         try:
             return self._events.get(timeout=timeout_s)
         except Empty:
             return None
 
-    def _handle(self, event: Arrived | Ended | Signalled) -> None:
+    def _handle_all(self, event: Event) -> None:
+        """Handle an event and those that have gathered behind it: what they lead to goes out together."""
+        self._handle(event)
+        with suppress(Empty):
+            for _ in range(_ROUND_EVENTS - 1):
+                self._handle(self._events.get_nowait())
+
+    def _handle(self, event: Event) -> None:
         match event:
             case Arrived(child, batch):
-                child.last_heard = time.monotonic()
+                child.last_heard = now = time.monotonic()
                 for message in batch:
-                    self._on_message(child, message)
+                    self._on_message(child, message, now)
                 child.handled()
             case Ended(child):
                 self._on_end(child)
@@ -176,8 +199,10 @@ class Supervisor:
         else:
             self._exit_code = ExitCode.INTERRUPTED
 
-    def _on_message(self, child: RunningChild, message: Message) -> None:
-        now = time.monotonic()
+    def _on_message(self, child: RunningChild, message: Message, now: float) -> None:
+        if type(message) in _TURNS:  # most messages by far
+            self._dispatch(child, message, now)
+            return
         match message:
             case Report():
                 self._router.take(message)
@@ -211,13 +236,17 @@ class Supervisor:
                 self._exit_code = exit_code
             case Ask() | ListModels() if self._stopping:
                 pass  # nobody is left to answer it, or to see the answer
-            case _ if child.role == "ui":
-                self._obey(self._dispatcher.from_ui(message, now))  # type: ignore[arg-type] # its reader decodes nothing else
-            case _ if child.role == "store":
-                self._obey(self._dispatcher.from_store(message, now))  # type: ignore[arg-type] # likewise
-                self._tell_if_saving_again()
             case _:
-                self._obey(self._dispatcher.from_worker(child.slot, message, now))  # type: ignore[arg-type] # likewise
+                self._dispatch(child, message, now)
+
+    def _dispatch(self, child: RunningChild, message: Message, now: float) -> None:
+        if child.role == "worker":
+            self._obey(self._dispatcher.from_worker(child.slot, message, now))  # type: ignore[arg-type] # its reader decodes nothing else
+        elif child.role == "store":
+            self._obey(self._dispatcher.from_store(message, now))  # type: ignore[arg-type] # likewise
+            self._tell_if_saving_again()
+        else:
+            self._obey(self._dispatcher.from_ui(message, now))  # type: ignore[arg-type] # likewise
         if self._dispatcher.wants_sim_server:
             self._want_sim_server()
 

@@ -59,6 +59,48 @@ def test_what_gathers_while_a_frame_is_written_goes_out_in_one_frame() -> None:
     assert batches.get(timeout=10) == [Ready(number) for number in range(100)]
 
 
+def test_what_was_gathered_goes_out_in_one_frame_with_the_flush_and_in_its_turn() -> None:
+    reader, writer = pipe()
+    batches, _ = read(reader)
+    outbox = Outbox(writer)
+    for number in range(100):
+        outbox.gather(Ready(number))
+    assert outbox.waiting == 100
+    outbox.flush()
+    assert batches.get(timeout=10) == [Ready(number) for number in range(100)]
+    outbox.gather(Ready(1))
+    outbox.post(Ready(2))
+    outbox.gather_encoded(encode(Ready(3)))
+    assert outbox.close(5)  # what nobody has flushed goes out, too
+    assert collect(batches, 3) == [Ready(1), Ready(2), Ready(3)]
+
+
+def test_what_one_thread_gathers_is_whole_and_in_order_while_another_sends() -> None:
+    reader, writer = pipe()
+    batches, _ = read(reader)
+    outbox = Outbox(writer)
+    other = threading.Thread(target=lambda: [outbox.post(Beat()) for _ in range(20_000)])
+    other.start()
+    for number in range(20_000):
+        outbox.gather(Ready(number))
+    other.join()
+    outbox.flush()
+    messages = collect(batches, 40_000)
+    assert [m for m in messages if m != Beat()] == [Ready(number) for number in range(20_000)]
+
+
+def test_what_was_gathered_counts_where_an_offer_asks_for_room() -> None:
+    reader, writer = pipe()
+    outbox = Outbox(writer, limit=2)
+    outbox.gather(Ready(1))
+    outbox.gather(Ready(2))
+    assert not outbox.offer(Ready(3))
+    outbox.flush()
+    assert eventually(lambda: outbox.offer(Ready(4)))
+    batches, _ = read(reader)
+    assert collect(batches, 3) == [Ready(1), Ready(2), Ready(4)]
+
+
 def test_both_ends_can_write_more_than_the_pipe_holds_before_either_reads() -> None:
     (read_a, write_a), (read_b, write_b) = pipe(), pipe()
     big = Notice("x" * 1_000_000)

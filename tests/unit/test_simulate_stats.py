@@ -226,3 +226,14 @@ def test_a_live_view_before_anything_has_happened_shows_nothing() -> None:
         (),
         {},
     )
+
+
+def test_the_steady_window_ends_with_the_time_or_with_the_last_of_so_many_requests() -> None:
+    turns = [turn(START + number * 100 * MS) for number in range(40)]
+    timed = _fed(turns, _simulation(duration_s=2.0)).figures(START + 5 * S)
+    assert (timed.steady.to_s, timed.steady.answered, timed.steady.asked) == (2.0, 10.0, 10.5)
+    counted = _fed(turns, _simulation(requests=21)).figures(START + 5 * S)
+    assert (counted.steady.to_s, counted.steady.answered) == (2.0, 10.0)
+    stats = _fed(turns[:15], _simulation(duration_s=2.0))
+    stats.falling(START + 1500 * MS)
+    assert stats.figures(START + 5 * S).steady.to_s == 1.5

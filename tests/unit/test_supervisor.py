@@ -58,10 +58,10 @@ def test_top_adds_up_what_every_telemetry_has_dropped() -> None:
         (8, TelemetryStatus(2)),
     ):
         child: Any = SimpleNamespace(role="telemetry", slot=0, process=SimpleNamespace(pid=pid))
-        supervisor._on_message(child, status)
+        supervisor._on_message(child, status, 0.0)
     supervisor._router.telemetry_gone()
     child = SimpleNamespace(role="worker", slot=0, process=SimpleNamespace(pid=9))
-    supervisor._on_message(child, Report("worker", 0, 9, b"\x90", dropped=10, records=100))
+    supervisor._on_message(child, Report("worker", 0, 9, b"\x90", dropped=10, records=100), 0.0)
     work = supervisor._status("r", 0.0).work
     assert (work.dropped, work.collector) == (5 + 2 + 110, "")
 
@@ -72,11 +72,11 @@ def test_a_flush_is_answered_where_telemetry_is_given_up(monkeypatch: pytest.Mon
     told: list[Message] = []
     monkeypatch.setattr(supervisor._router, "deliver", lambda _role, _slot, sent: told.append(sent))
     ui: Any = SimpleNamespace(role="ui", slot=0)
-    supervisor._on_message(ui, Flush("early"))
+    supervisor._on_message(ui, Flush("early"), 0.0)
     assert told == []
     supervisor._give_up(plan.telemetry(settings), "no room", usage=False)
     assert Flushed("early") in told
-    supervisor._on_message(ui, Flush("late"))
+    supervisor._on_message(ui, Flush("late"), 0.0)
     assert told[-1] == Flushed("late")
     assert supervisor._status("r", 0.0).work.not_recording == "no room"
 

@@ -1,0 +1,172 @@
+"""`chatbot simulate --sweep sessions=1,8,64`: one run after another, each a whole program of its own.
+
+So that no run finds the processes of the one before warm, or its memory full. Every run has a directory in that of the
+sweep, which gets a table of all of them and a page at the end; also when it was stopped in between.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from chatbot.cli import load, place, results
+from chatbot.cli.common import read_config, refuse, text
+from chatbot.errors import ExitCode, UsageError
+from chatbot.simulate.result import Result
+from chatbot.simulate.sweep import sweep_page, sweep_screen
+
+_NAMES = ("sessions", "rate")
+_MOST_POINTS = 64
+_FORMAT = "chatbot-simulate-sweep"
+_WIDTH = 100
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One run of a sweep: its directory in that of the sweep, and its result."""
+
+    label: str
+    value: float
+    exit_code: int
+    result: Result
+
+
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """The form of sweep.json. `ended_early`: not all of the values were tried."""
+
+    format: str = _FORMAT
+    version: int = 1
+    name: str
+    values: tuple[float, ...]
+    command: str
+    ended_early: bool
+    points: tuple[Point, ...]
+
+
+def run_sweep(options: argparse.Namespace, argv: list[str], command: str) -> int:
+    """Make the runs; return 0 when every one of them did well. Raises UsageError."""
+    name, values = parse_sweep(text(options.sweep))
+    options.out = options.out or place.new_name()
+    kept = without(argv, ("--sweep", "--out", f"--{name}"))
+    for value in values:  # before the first is begun, which may take long
+        _check(options, name, value)
+    place.make(options.out, logs=False)
+    points: list[Point] = []
+    runs = _Runs(quiet=options.json)
+    with runs:
+        for value in values:
+            label = f"{name}={value}"
+            out = os.path.join(options.out, label)
+            if not options.json:
+                sys.stderr.write(f"chatbot: {label} ({len(points) + 1} of {len(values)})\n")
+            code = runs.run([*kept, f"--{name}", value, "--out", out])
+            if os.path.exists(os.path.join(out, "result.json")):
+                points.append(Point(label, float(value), code, results.read_result(out)))
+            if runs.stopped or code == ExitCode.USAGE:
+                break
+    sweep = Sweep(
+        name=name,
+        values=tuple(map(float, values)),
+        command=command,
+        ended_early=len(points) < len(values) or runs.stopped,
+        points=tuple(points),
+    )
+    return _report(Path(options.out), sweep, as_json=options.json, stopped=runs.stopped)
+
+
+def parse_sweep(given: str) -> tuple[str, tuple[str, ...]]:
+    """Read `sessions=1,8,64`. Raises UsageError."""
+    name, _, rest = given.partition("=")
+    values = tuple(part.strip() for part in rest.split(","))
+    if name.strip() not in _NAMES or not rest:
+        raise UsageError(
+            f"argument --sweep: {given!r}: give sessions=… or rate=…, with values such as 1,8,64"
+        )
+    if len(values) > _MOST_POINTS or len(set(values)) < len(values):
+        raise UsageError(
+            f"argument --sweep: {given!r}: give at most {_MOST_POINTS} values, each of them once"
+        )
+    return name.strip(), values
+
+
+def without(argv: list[str], names: tuple[str, ...]) -> list[str]:
+    """Return the arguments without these options and their values."""
+    kept: list[str] = []
+    skips = False
+    for argument in argv:
+        if skips:
+            skips = False
+        elif argument in names:
+            skips = True
+        elif argument.partition("=")[0] not in names:
+            kept.append(argument)
+    return kept
+
+
+def _check(options: argparse.Namespace, name: str, value: str) -> None:
+    """Find the mistakes of a point before any is begun. Raises UsageError."""
+    if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", value, re.ASCII):
+        raise UsageError(f"argument --sweep: {name}={value}: this is no number")
+    given = argparse.Namespace(**{**vars(options), name: value, "out": "out"})
+    settings = load.settings(given, os.environ, read_config(options.config), "")
+    if settings.ui.simulation is not None:
+        most = load.most_in_flight(settings.ui.simulation)
+        place.allow_files(settings.ui.simulation, most)
+    if (line := load.estimate(settings)) and not options.yes:
+        raise UsageError(f"{name}={value}: {line}: give --yes to ask it")
+
+
+class _Runs:
+    """Runs the program again and again. A signal to stop is for the run under way, which reports then."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.stopped = False
+        self._quiet = quiet
+        self._process: subprocess.Popen[bytes] | None = None
+        self._before = signal.getsignal(signal.SIGTERM)
+
+    def __enter__(self) -> None:
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def run(self, argv: list[str]) -> int:
+        """Return the exit code of one run."""
+        command = [sys.executable, "-m", "chatbot", "simulate", *argv]
+        stdout = subprocess.DEVNULL if self._quiet else None
+        self._process = subprocess.Popen(command, stdout=stdout)  # noqa: S603 - this program
+        while True:
+            try:
+                return self._process.wait()
+            except KeyboardInterrupt:  # the terminal has told the run as well
+                self.stopped = True
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as it is called
+        self.stopped = True
+        if self._process is not None:
+            self._process.terminate()
+
+
+def _report(out: Path, sweep: Sweep, *, as_json: bool, stopped: bool) -> int:
+    if not sweep.points:
+        return ExitCode.INTERRUPTED if stopped else refuse(f"{out}: no run came to a result")
+    points = [(point.label, point.result) for point in sweep.points]
+    links = [f"{point.label}/report.html" for point in sweep.points]
+    encoded = msgspec.json.encode(sweep)
+    try:
+        (out / "sweep.json").write_bytes(encoded)
+        (out / "sweep.html").write_text(sweep_page(points, links), encoding="utf-8")
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror or error}")
+    columns = shutil.get_terminal_size((_WIDTH, 24)).columns
+    results.write([encoded.decode()] if as_json else sweep_screen(points, min(columns, _WIDTH)))
+    if stopped:
+        return ExitCode.INTERRUPTED
+    return max(point.exit_code for point in sweep.points) if not sweep.ended_early else 1
