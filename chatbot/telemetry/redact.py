@@ -8,9 +8,19 @@ import re
 
 import msgspec
 
-from chatbot.messages import AttributeValue, LogRecord, Measurement, Record, SpanRecord, SpanStarted
+from chatbot.messages import (
+    AttributeValue,
+    EncodedMeasurement,
+    EncodedRecord,
+    LogRecord,
+    SpanRecord,
+    SpanStarted,
+)
 
 MASK = "[redacted]"
+
+_encoder = msgspec.msgpack.Encoder()
+_attributes = msgspec.msgpack.Decoder(dict[str, AttributeValue])
 
 # One look at the whole encoded report decides whether its strings must be looked at one by one.
 # These are parts of what _SECRET matches, so nothing that it would find gets past them.
@@ -47,7 +57,7 @@ def attributes(values: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
     return {name: _value(name, value) for name, value in values.items()}
 
 
-def record(value: Record) -> Record:
+def record(value: EncodedRecord) -> EncodedRecord:
     """Return the record with every string that a foreign text can have reached redacted."""
     match value:
         case LogRecord():
@@ -68,8 +78,13 @@ def record(value: Record) -> Record:
             return msgspec.structs.replace(
                 value, name=text(value.name), attributes=attributes(value.attributes)
             )
-        case Measurement():
-            return msgspec.structs.replace(value, attributes=attributes(value.attributes))
+        case EncodedMeasurement():
+            try:
+                redacted = attributes(_attributes.decode(value.attributes))
+            except msgspec.DecodeError:  # nobody else can read it, either
+                redacted = {}
+            encoded = msgspec.Raw(_encoder.encode(redacted))
+            return msgspec.structs.replace(value, attributes=encoded)
 
 
 def _value(name: str, value: AttributeValue) -> AttributeValue:

@@ -10,6 +10,7 @@ import pytest
 
 from chatbot import cli
 from chatbot.backends import BACKENDS
+from chatbot.instruments import DECLARED
 from chatbot.messages import SearchHit, Session
 from chatbot.settings import (
     LOG_FILE,
@@ -22,7 +23,6 @@ from chatbot.settings import (
     parse_config,
 )
 from chatbot.telemetry.files import BACKUPS, MAX_BYTES
-from chatbot.telemetry.metrics import DECLARED
 from chatbot.traces import archive
 from chatbot.traces import listing as trace_listing
 from chatbot.traces.style import Style
