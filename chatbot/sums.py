@@ -55,13 +55,31 @@ class Sums:
         with self._lock:
             known = self._by_identity.get((name, instrument, id(attributes)))
             series = known[1] if known is not None else self._find(name, instrument, attributes)
-            if series is None:
+            if series is None or (not series.count and not self._begin(series)):
                 return False
-            if not series.count:
-                if len(self._waiting) >= _SERIES_AT_MOST:
-                    return False
-                self._waiting.append(series)
-            series.add(value, traceparent, keep=bool(traceparent) or self._every_exemplar)
+            series.count += 1
+            bucket = 0
+            if instrument == "counter":
+                series.total += value
+            elif instrument == "gauge":
+                series.total = value
+            else:
+                series.total += value
+                bucket = bisect_left(series.bounds, value)
+                series.buckets[bucket] = series.buckets.get(bucket, 0) + 1
+                if value < series.low:
+                    series.low = value
+                if value > series.high:
+                    series.high = value
+            if traceparent or self._every_exemplar:
+                series.exemplars[bucket] = value, traceparent
+        return True
+
+    def _begin(self, series: "_Series") -> bool:
+        if len(self._waiting) >= _SERIES_AT_MOST:
+            return False
+        self._waiting.append(series)
+        series.begin()
         return True
 
     def take(self) -> list[EncodedMeasurement]:
@@ -89,73 +107,46 @@ class Sums:
 
 
 class _Series:
-    """One instrument with the same attributes, since it was last taken."""
+    """One instrument with the same attributes: what it has come to since it was last taken."""
 
     __slots__ = (
         "_attributes",
-        "_bounds",
-        "_buckets",
-        "_exemplars",
-        "_high",
         "_instrument",
-        "_low",
         "_name",
-        "_total",
+        "bounds",
+        "buckets",
         "count",
+        "exemplars",
+        "high",
+        "low",
+        "total",
     )
 
     def __init__(self, name: str, instrument: InstrumentKind, attributes: bytes) -> None:
         self._name = name
         self._instrument = instrument
         self._attributes = msgspec.Raw(attributes)
-        self._bounds = kind_of(name, instrument).bounds
-        self._begin()
+        self.bounds = kind_of(name, instrument).bounds
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Begin anew, at nothing."""
         self.count = 0
-        self._total: int | float = 0
-        self._low: int | float = 0
-        self._high: int | float = 0
-        self._buckets: dict[int, int] = {}
-        self._exemplars: dict[int, tuple[int | float, str]] = {}
-
-    def add(self, value: float, traceparent: str, *, keep: bool) -> None:
-        """Add a value. `keep`: it is an exemplar."""
-        bucket = 0
-        if self._instrument == "gauge":
-            self._total = value
-        else:
-            self._total += value
-            if self._instrument == "histogram":
-                bucket = bisect_left(self._bounds, value)
-                self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-                if not self.count or value < self._low:
-                    self._low = value
-                if value > self._high:
-                    self._high = value
-        self.count += 1
-        if keep:
-            self._exemplars[bucket] = value, traceparent
+        self.total: int | float = 0
+        self.low: int | float = VALUE_AT_MOST
+        self.high: int | float = 0
+        self.buckets: dict[int, int] = {}
+        self.exemplars: dict[int, tuple[int | float, str]] = {}
 
     def take(self) -> EncodedMeasurement:
         """Return what it has come to. A single value is told as it was measured."""
-        if self.count == 1:
-            ((_, traceparent),) = self._exemplars.values() or ((0, ""),)
-            taken = EncodedMeasurement(
-                self._name, self._instrument, self._total, self._attributes, traceparent
+        count, self.count = self.count, 0
+        name, instrument, of = self._name, self._instrument, self._attributes
+        if count > 1:
+            low, high = (self.low, self.high) if self.buckets else (0, 0)
+            return EncodedMeasurement(
+                name, instrument, self.total, of, "", count, low, high, self.buckets, self.exemplars
             )
-        else:
-            taken = EncodedMeasurement(
-                self._name,
-                self._instrument,
-                self._total,
-                self._attributes,
-                "",
-                self.count,
-                self._low,
-                self._high,
-                self._buckets,
-                self._exemplars,
-            )
-        self._begin()
-        return taken
+        for _, traceparent in self.exemplars.values():
+            return EncodedMeasurement(name, instrument, self.total, of, traceparent)
+        return EncodedMeasurement(name, instrument, self.total, of)

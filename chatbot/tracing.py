@@ -348,8 +348,10 @@ class Recorder:
         traceparent: str = "",
     ) -> None:
         """Add to a counter."""
-        if self.tracing.enabled:
-            self._measure(name, "counter", value, attributes, traceparent)
+        if self.tracing.enabled and not self._sums.add(
+            name, "counter", value, attributes, traceparent
+        ):
+            self._add_alone(name, "counter", value, attributes, traceparent)
 
     def observe(
         self,
@@ -360,17 +362,19 @@ class Recorder:
         traceparent: str = "",
     ) -> None:
         """Record a value in a histogram, in the unit that the instrument is declared with."""
-        if self.tracing.enabled:
-            self._measure(name, "histogram", value, attributes, traceparent)
+        if self.tracing.enabled and not self._sums.add(
+            name, "histogram", value, attributes, traceparent
+        ):
+            self._add_alone(name, "histogram", value, attributes, traceparent)
 
     def gauge(
         self, name: str, value: float, /, attributes: dict[str, AttributeValue] | None = None
     ) -> None:
         """Tell what a gauge stands at."""
-        if self.tracing.enabled:
-            self._measure(name, "gauge", value, attributes, "")
+        if self.tracing.enabled and not self._sums.add(name, "gauge", value, attributes):
+            self._add_alone(name, "gauge", value, attributes, "")
 
-    def _measure(
+    def _add_alone(
         self,
         name: str,
         instrument: InstrumentKind,
@@ -378,9 +382,8 @@ class Recorder:
         attributes: dict[str, AttributeValue] | None,
         traceparent: str,
     ) -> None:
-        if not self._sums.add(name, instrument, value, attributes, traceparent):
-            # It goes by itself, and whoever refuses it counts it.
-            self.add(Measurement(name, instrument, value, attributes or {}, traceparent))
+        """Take what cannot be added up: whoever refuses it counts it."""
+        self.add(Measurement(name, instrument, value, attributes or {}, traceparent))
 
     def add(self, record: EncodedRecord | Measurement) -> None:
         """Take a finished record."""

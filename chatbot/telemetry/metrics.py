@@ -18,7 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from chatbot.instruments import DECLARED, VALUE_AT_MOST, Kind, kind_of
 from chatbot.messages import AttributeValue, EncodedMeasurement, Measurement
-from chatbot.telemetry import points
+from chatbot.telemetry import points, redact
 from chatbot.telemetry.exemplars import Choice
 from chatbot.telemetry.points import AnyMeasurement, Attributes, Point, Times
 from chatbot.version import __version__
@@ -135,7 +135,7 @@ class Meters:
         if measurement.instrument != instrument.kind.instrument:
             return "instrument"
         try:
-            point = instrument.point(_attributes.decode(encoded), self._choice)
+            point = instrument.point(redact.attributes(_attributes.decode(encoded)), self._choice)
         except msgspec.DecodeError:
             return "attributes"
         if is_new:

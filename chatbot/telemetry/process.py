@@ -244,7 +244,8 @@ class Telemetry:
         if report.dropped:
             self._dropped(report.dropped, "queue_full", source)
         records = self._decode(report, source)
-        if redact.suspects(report.payload):
+        is_measured = all(type(record) is EncodedMeasurement for record in records)
+        if not is_measured and redact.suspects(report.payload):
             records = [redact.record(record) for record in records]
         sdk = self._sdk
         for record in records:

@@ -180,6 +180,7 @@ def test_metrics_are_written_at_every_interval_and_the_last_line_has_it_all(
     assert int(point["asInt"]) == 3
 
 
+KEY = "sk-ant-api03-abcdefghijklmnop"
 TRACES = [f"00-{number:032x}-{number:016x}-01" for number in range(1, 10)]
 
 
@@ -349,6 +350,12 @@ def test_buckets_that_do_not_fit_are_refused(room: Room, wrong: dict[str, Any]) 
     measurement = Measurement("chatbot.queue.wait", "histogram", 2.0, **wrong)
     assert room.meters.add(measurement) == "value"
     assert int(point_of(room.close()["chatbot.queue.wait"])["count"]) == 1
+
+
+def test_secrets_are_redacted_in_the_attributes_of_a_series(room: Room) -> None:
+    room.meters.add(count("chatbot.retries", 1, a=f"x {KEY} y", api_key="plain"))
+    (point,) = room.close()["chatbot.retries"]["sum"]["dataPoints"]
+    assert attributes_of(point) == {"a": "x [redacted] y", "api_key": "[redacted]"}
 
 
 def test_attributes_that_cannot_be_read_are_refused(room: Room) -> None:
