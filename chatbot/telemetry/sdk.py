@@ -79,8 +79,9 @@ class Sdk:
 
     def add_span(self, record: SpanRecord, source: Source) -> None:
         """Take a finished span: a line for it, and its export."""
-        self._trace_log.add(record, source.role, source.pid)
         judged = self._judge.judge(record)
+        are_valid = judged is not None and judged.record.parent_id == record.parent_id
+        self._trace_log.add(record, source.role, source.pid, are_ids_valid=are_valid)
         if judged is not None:
             self._span_file.add(judged, source)
             self._otlp.add_span(FinishedSpan(judged, self._resources.of(source)))
