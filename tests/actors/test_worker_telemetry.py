@@ -33,8 +33,7 @@ from chatbot.otel import Tracing
 from chatbot.tracing import CLIENT, CONSUMER, INTERNAL, Recorder, trace_id_of
 from chatbot.worker import process
 from tests.actors.test_worker import KEY, PARENT, TRACE, Room, settings_for
-from tests.fake_llm import END, FakeLlm, Visit, piece
-from tests.fakes import DEADLINE_S
+from tests.fake_llm import DEADLINE_S, END, FakeLlm, Visit, piece
 
 USAGE = (
     b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12,'

@@ -1,7 +1,9 @@
 """Span records, trace context, and the bounds of a recorder."""
 
 import re
+import sys
 import threading
+from functools import partial
 
 import msgspec
 import pytest
@@ -210,7 +212,12 @@ def test_attributes_without_end_are_kept_in_bounds(recorder: Recorder, wire: Wir
     assert max(len(recorder._sums._by_content), len(recorder._sums._by_identity)) <= 1024
 
 
-def test_what_several_threads_measure_is_in_the_sum(recorder: Recorder, wire: Wire) -> None:
+def test_what_several_threads_measure_is_in_the_sum(
+    recorder: Recorder, wire: Wire, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+    sys.setswitchinterval(1e-6)
+
     def measure() -> None:
         for number in range(5000):
             recorder.count("c")
