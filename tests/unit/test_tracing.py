@@ -220,7 +220,7 @@ def test_what_several_threads_measure_is_in_the_sum(
 
     def measure() -> None:
         for number in range(5000):
-            recorder.count("c")
+            recorder.observe("h", 1.0)
             if number % 10 == 0:
                 recorder.flush()
 
@@ -230,7 +230,10 @@ def test_what_several_threads_measure_is_in_the_sum(
     for thread in threads:
         thread.join(30)
     recorder.flush()
-    assert sum(r.value for r in wire.records if isinstance(r, Measurement)) == 20_000
+    measured = [record for record in wire.records if isinstance(record, Measurement)]
+    assert sum(each.count for each in measured) == sum(each.value for each in measured) == 20_000
+    several = [each for each in measured if each.count > 1]
+    assert all(sum(each.buckets.values()) == each.count for each in several)
 
 
 def test_spans_can_be_flushed_while_what_was_measured_goes_on_adding_up(
