@@ -181,7 +181,7 @@ class LlmCall:
         process dies, the dispatcher can tell which of its calls may have been paid for. The spans that
         have begun go along, so that telemetry can end them.
         """
-        self._recorder.flush()
+        self._recorder.flush(sums=False)
         if not retries:
             self._outbox.send_now(Sending(self._call.request_id, self._call.attempt))
 

@@ -3,7 +3,7 @@
     Call ──▶ Sending · Retrying · Delta… · Answered | Failed | Cancelled
     ListModels ──▶ ModelsListed
 
-Every call ends in exactly one terminal message, sent from one place, `Worker._done`.
+Every call ends in exactly one terminal message, sent from one place, `Worker._report`.
 """
 
 import asyncio
@@ -70,6 +70,7 @@ class Worker:
         self._redact = redactor_for(settings)
         self._client = Client(settings)
         self._tasks: dict[str, asyncio.Task[Message]] = {}
+        self._ended: list[tuple[Call | ListModels, asyncio.Task[Message]]] = []
         self._stopped = asyncio.Event()
 
     async def serve(self, inbox: Inbox[WorkerInbox]) -> ExitCode:
@@ -90,6 +91,7 @@ class Worker:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=_STOP_S)
+        self._report_ended()
         await self._client.aclose()
         return ExitCode.OK
 
@@ -132,16 +134,27 @@ class Worker:
         task.add_done_callback(partial(self._done, asked))
 
     def _done(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
-        """Report how a task ended: the one place that sends a terminal message.
+        """Have it reported how a task ended, together with those that end in the same turn of the loop."""
+        del self._tasks[asked.request_id]
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._report_ended)
+        self._ended.append((asked, task))
 
-        What was recorded of it goes before that: who has seen the end finds it in the totals, whatever
+    def _report_ended(self) -> None:
+        """Report how tasks ended: the one place that sends terminal messages.
+
+        What was recorded of them goes before that: who has seen the end finds it in the totals, whatever
         becomes of this process.
         """
-        del self._tasks[asked.request_id]
+        ended, self._ended = self._ended, []
         try:
             self._recorder.flush()
         except Exception as defect:  # noqa: BLE001 - telemetry must not keep a call from its end
             self._log_defect(defect)
+        for asked, task in ended:
+            self._report(asked, task)
+
+    def _report(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
         if task.cancelled():  # before its first step, so that nothing was sent
             self._outbox.send(_cancelled(asked))
         else:

@@ -11,6 +11,7 @@ import pytest
 from chatbot import cli
 from chatbot.backends import BACKENDS
 from chatbot.cli.sim_server import sim_server_parser
+from chatbot.instruments import DECLARED
 from chatbot.messages import SearchHit, Session
 from chatbot.settings import (
     LOG_FILE,
@@ -23,7 +24,6 @@ from chatbot.settings import (
     parse_config,
 )
 from chatbot.telemetry.files import BACKUPS, MAX_BYTES
-from chatbot.telemetry.metrics import DECLARED
 from chatbot.traces import archive
 from chatbot.traces import listing as trace_listing
 from chatbot.traces.style import Style
