@@ -15,7 +15,9 @@ class Pool:
     def __init__(self, credit: int) -> None:
         self._credit = credit
         self._held: dict[int, dict[str, Job]] = {}
-        self._ready: OrderedDict[str, Job] = OrderedDict()  # by id: any of thousands may be cancelled
+        self._ready: OrderedDict[str, Job] = (
+            OrderedDict()
+        )  # by id: any of thousands may be cancelled
         self._parked: OrderedDict[str, Job] = OrderedDict()
         self.has_sim_server = False
 
