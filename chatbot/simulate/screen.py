@@ -145,7 +145,7 @@ def _throughput(result: Result, width: int) -> Iterator[str]:
             f" achieved {rate(result.achieved_rate)} ({reached})"
         )
     met = [
-        f"{slo.metric} ≤ {number(slo.limit_ms)} ms met by {share(slo.met, slo.asked)}"
+        f"{safe(slo.metric, 20)} ≤ {number(slo.limit_ms)} ms met by {share(slo.met, slo.asked)}"
         for slo in result.slos
     ]
     if met:
