@@ -94,7 +94,7 @@ def _verdict(result: Result, width: int, detail: Detail) -> Iterator[str]:
 
 MEANING = {
     "VALID": "the figures are the server's",
-    "CLIENT-LIMITED": "the measuring side was the limit, the server may be faster than this",
+    "CLIENT-LIMITED": "the measuring side was the limit, the server may be faster",
     "SERVER-LIMITED": "the server could not keep up with what was asked",
 }
 
