@@ -24,11 +24,12 @@ from chatbot.wire import FORMATS, failures
 from chatbot.wire.format import Parser
 from chatbot.worker import retry
 from chatbot.worker.answer import Answer
-from chatbot.worker.client import Client, Response
+from chatbot.worker.client import Client
 from chatbot.worker.faults import FOREIGN
 from chatbot.worker.record import Attempt
 from chatbot.worker.redact import Redactor
 from chatbot.worker.remedy import explain
+from chatbot.worker.response import Response
 
 END_OF_BODY_S = (
     1.0  # how long the end of the body is waited for, so that the connection can be kept
@@ -207,7 +208,7 @@ class LlmCall:
             # The transport limits silence too, but forgets to once a chunk's size was malformed.
             first_s = min(settings.read_timeout_s, settings.content_timeout_s)
             async with asyncio.timeout(first_s) as deadline:
-                async for data in response:
+                while data := await response.receive():
                     now = loop.time()
                     if self._take(parser, data, attempt):
                         content_due = now + settings.content_timeout_s
