@@ -6,7 +6,6 @@ environment here: proxies come with the settings and never catch an address on t
 """
 
 import base64
-import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from types import TracebackType

@@ -40,6 +40,7 @@ from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder
 from chatbot.worker.call import LlmCall
 from chatbot.worker.client import Client
+from chatbot.worker.lag import LagMeter
 from chatbot.worker.models import list_models
 from chatbot.worker.redact import Redactor, redactor_for
 
@@ -69,6 +70,7 @@ class Worker:
         self._recorder = recorder
         self._redact = redactor_for(settings)
         self._client = Client(settings)
+        self._meter = LagMeter()
         self._tasks: dict[str, asyncio.Task[Message]] = {}
         self._stopped = asyncio.Event()
 
@@ -170,6 +172,7 @@ class Worker:
             self._redact,
             self._recorder,
             self._outbox,
+            self._meter,
         ).run()
 
     async def _list_models(self, message: ListModels) -> Message:

@@ -8,22 +8,27 @@ import aiohttp
 from aiohttp.connector import Connection
 
 from chatbot.errors import WireError
+from chatbot.worker import timing
 from chatbot.worker.faults import FOREIGN
 
 
 class Response:
     """A response whose head has come."""
 
-    __slots__ = ("_response", "headers", "status")
+    __slots__ = ("_response", "_stopwatch", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response
+        self._stopwatch = timing.current()
 
     async def receive(self) -> bytes:
         """Return what has come of the body, waiting for the first of it; empty at its end."""
-        return await self._response.content.readany()
+        data = await self._response.content.readany()
+        if self._stopwatch is not None:
+            self._stopwatch.received(data)
+        return data
 
     async def read(self, limit: int) -> bytes:
         """Read the body; what is beyond the limit, in bytes, is left."""
@@ -68,7 +73,12 @@ class HttpResponse(aiohttp.ClientResponse):
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Read the head. From there on the call itself limits silence: a timer that is set again for
         every read would cost a tenth of the read."""
+        stopwatch = timing.current()
+        if stopwatch is not None:
+            stopwatch.connected()
         await super().start(connection)
+        if stopwatch is not None:
+            stopwatch.headed()
         if connection.protocol is not None:
             connection.protocol.read_timeout = None
         return self
