@@ -51,11 +51,13 @@ class LagMeter:
         self._timer = loop.call_later(EVERY_S, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        lag_ns = time.perf_counter_ns() - self._due_ns
+        self._keep(time.perf_counter_ns() - self._due_ns)
+        self._looks += 1
+        self._set(loop)
+
+    def _keep(self, lag_ns: int) -> None:
         while self._lags_ns and self._lags_ns[-1] <= lag_ns:
             self._lags_ns.pop()
             self._kept.pop()
         self._lags_ns.append(lag_ns)
         self._kept.append(self._looks)
-        self._looks += 1
-        self._set(loop)
