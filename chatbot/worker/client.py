@@ -38,6 +38,7 @@ class Server:
         self.port = parts.port or _PORTS[parts.scheme]
         self.is_local = backend.is_loopback
         self.way = way
+        self.open = 0  # responses that are being read
         self._urls: dict[str, URL] = {}
 
     def url(self, path: str) -> URL:
@@ -147,7 +148,10 @@ class _Exchange:
                 **server.way.options,
             )
         except FOREIGN as error:
-            raise translate(error, is_local=server.is_local) from error
+            # Who answers others listens, and may only be overrun: by thousands who connect at once.
+            is_gone = server.is_local and not server.open
+            raise translate(error, is_gone=is_gone) from error
+        server.open += 1
         self._response = Response(sent)
         return self._response
 
@@ -157,9 +161,10 @@ class _Exchange:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._server.open -= 1
         await self._response.aclose()
         if isinstance(error, FOREIGN):
-            raise translate(error, is_local=self._server.is_local) from error
+            raise translate(error, is_gone=False) from error
 
 
 class _Way:

@@ -15,8 +15,9 @@ from chatbot.wire.failures import one_line
 FOREIGN = (aiohttp.ClientError, OSError)
 
 
-def translate(error: BaseException, *, is_local: bool) -> CallError:
-    """Return the error as one of ours; `is_local` says that the server is on this machine."""
+def translate(error: BaseException, *, is_gone: bool) -> CallError:
+    """Return the error as one of ours; `is_gone`: where it refuses a
+    connection, nobody is there who will take one soon."""
     said = one_line(str(error)) or type(error).__name__
     match error:
         case aiohttp.ConnectionTimeoutError():
@@ -31,7 +32,7 @@ def translate(error: BaseException, *, is_local: bool) -> CallError:
         case aiohttp.ClientConnectorError():
             # Where nobody listens on this machine, asking again in a second will not help.
             refused = isinstance(error.os_error, ConnectionRefusedError)
-            hopeless = False if refused and is_local else None
+            hopeless = False if refused and is_gone else None
             return CallError("unreachable", _reason(error), should_retry=hopeless)
         case aiohttp.InvalidURL():
             return CallError("bad_request", said)
