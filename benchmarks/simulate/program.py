@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import figures
-from chatbot.simulate.compare import decode
-from chatbot.simulate.result import Result
+from chatbot.simulate.result import Result, decode
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANT = ("--first-token", "0", "--inter-chunk", "0", "--chunks", "32")

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from chatbot.simulate.course import timeline
 from chatbot.simulate.html import page
 from chatbot.simulate.plots import percentiles
 from chatbot.simulate.result import Failure, Metric, Moment, Result, Verdict, Window
 from chatbot.simulate.svg import Plot, Scale, spanning, upto
 from chatbot.simulate.sweep import sweep_page
 from chatbot.simulate.theme import DARK, LIGHT, SERIES
-from chatbot.simulate.timeline import timeline
 from tests.results import metric, result, structs
 
 RUN = result(turns=3000)
