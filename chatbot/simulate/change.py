@@ -43,7 +43,9 @@ def of_values(
     if math.isinf(log_a) or math.isinf(log_b):
         # Without a finite value there is no distance to its bounds: the interval is that of the bounds themselves.
         by = 0.0 if log_a == log_b else _ratio(log_b, log_a)
-        return Change(by, _ratio(lb, ua), _ratio(ub, la))
+        low = -1.0 if lb == ua == math.inf else _ratio(lb, ua)
+        high = math.inf if ub == la == math.inf else _ratio(ub, la)
+        return Change(by, low, high)
     by_log = log_b - log_a
     low = by_log - math.hypot(log_b - lb, ua - log_a)
     high = by_log + math.hypot(ub - log_b, log_a - la)
@@ -94,7 +96,7 @@ def _log(value: Value, unknown: float) -> float:
 
 
 def _ratio(log_b: float, log_a: float) -> float:
-    """Return exp(b - a) - 1, where either may be infinite; of two infinite ones nothing is known: 0."""
+    """Return exp(b - a) - 1, where either may be infinite; two that are alike have not changed."""
     return 0.0 if log_a == log_b else _expm1(log_b - log_a)
 
 

@@ -201,7 +201,7 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ("refused at times", {"failures": (Failure(kind="rate_limited", count=100, http_status=429),)}),
     ("other failures", {"failures": (Failure(kind="server_error", count=5000, http_status=500),)}),
     ("in flight up and down", {"timeline": _level(*[10, 60] * 25)}),
-    ("in flight settled", {"timeline": _level(*range(0, 80, 4), *[80] * 60)}),
+    ("in flight settled", {"timeline": _level(*[2] * 20, *[80] * 60)}),
     (
         "what is under way at the end of a slow stream",
         {"steady": _window(90.0), "metrics": {"latency": _metric(20_000.0)}},
