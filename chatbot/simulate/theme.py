@@ -77,7 +77,7 @@ overflow-wrap:anywhere}
 .about,.note,.empty{color:var(--muted)}
 .about{overflow-wrap:anywhere}
 .note{font-size:.875rem}
-.figures+.note{margin-top:20px}
+.figures+.note,.figures+.scroll{margin-top:20px}
 .empty{padding:32px 0;text-align:center;margin:0 auto}
 .verdict{margin:24px 0;padding:14px 20px;border-left:5px solid var(--mark);background:var(--panel);
 border-radius:0 6px 6px 0}
@@ -135,6 +135,9 @@ h2{margin-top:40px}
 .tiles{grid-template-columns:1fr 1fr;gap:16px}
 .tiles dd{font-size:1.3rem}
 .tick,.axis,.label{font-size:16px}
+th:first-child{position:sticky;left:0;background:var(--page)}
+tbody th{white-space:normal;min-width:8em}
+.words{min-width:22em}
 }
 @media print{
 main{max-width:none;padding:0}
