@@ -17,6 +17,18 @@ from chatbot.simulation import Simulation
 MS = 1_000_000
 
 
+def answered(session: int, intended_ns: int, asked_ns: int, done_ns: int) -> Turn:
+    return Turn(
+        session=session,
+        index=0,
+        phase="run",
+        status="answered",
+        intended_ns=intended_ns,
+        asked_ns=asked_ns,
+        done_ns=done_ns,
+    )
+
+
 def killed(directory: Path, *, asked: int, ended: int) -> None:
     """Leave the files of a run that was killed, with its last line torn."""
     simulation = Simulation(out=str(directory), sessions=8, turns=1, duration_s=60.0)
@@ -28,8 +40,8 @@ def killed(directory: Path, *, asked: int, ended: int) -> None:
     for n in range(asked):
         journal.asked(Asked(RUN_STAGE, Start(n, 0, n * MS, "run"), n * MS + 1, f"req_{n}"))
     for n in range(ended):
-        at = {"intended_ns": n * MS, "asked_ns": n * MS + 1, "done_ns": (n + 50) * MS}
-        journal.ended(Turn(session=n, index=0, phase="run", status="answered", **at))
+        at = (n * MS, n * MS + 1, (n + 50) * MS)
+        journal.ended(answered(n, *at))
     journal.flush()
     with open(directory / TURNS, "ab") as file:
         file.write(b'{"session":')
