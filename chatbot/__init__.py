@@ -20,12 +20,14 @@ The rooms, one per process, and what they stand on:
     actor        the shell of every child process
     mailbox      frames and batches over pipes
     tracing      spans, log lines and measurements as small records
+    sums         measurements, added up where they arise
     host         the one place that knows the operating system
     ids          ids that no other request or session has
     history      what was said in a conversation, with the digest that grows with it
     sanitize     text from elsewhere, made safe for a terminal
     messages     all that crosses a process boundary
     backends     the LLM servers that can be asked
+    instruments  what is measured: names, units, buckets
     otel         the standard variables that every process obeys: sampling, content
     settings     everything that can be configured, merged once
     simulation   what a throughput test is asked to do

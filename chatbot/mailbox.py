@@ -131,7 +131,7 @@ class Outbox:
         data = encode(message)
         with self._writing:
             with self._changed:
-                self._append(data)
+                self._append(data, wakes=False)
             self._write_queued()
 
     @property
@@ -148,15 +148,16 @@ class Outbox:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _append(self, *data: bytes) -> None:
-        """Queue this behind what was gathered before it. The caller holds `_changed`."""
+    def _append(self, *data: bytes, wakes: bool = True) -> None:
+        """Queue this behind what was gathered before it. The caller holds `_changed`; `wakes` False: it
+        writes the queue itself, and need not wake the thread up for that."""
         was_empty = not self._queue
         while self._gathered:  # one by one: another thread may be gathering
             self._queue.append(self._gathered.popleft())
         self._queue += data
         if self._broken:
             self._queue.clear()
-        elif was_empty:
+        elif was_empty and wakes:
             self._changed.notify_all()
 
     def _run(self) -> None:

@@ -4,9 +4,11 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from hypothesis import strategies as st
 
 from chatbot.simulate.result import (
     DEFINITIONS,
@@ -251,3 +253,49 @@ def result(
         ),
     )
     return msgspec.structs.replace(made, **given)
+
+
+def structs(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Return any values of a struct, however unlikely, within what its form allows."""
+    hints = get_type_hints(kind)
+    fields = msgspec.structs.fields(kind)
+    return st.builds(
+        kind,
+        **{
+            field.name: _NAMED[field.name] if field.name in _NAMED else _any(hints[field.name])
+            for field in fields
+            if field.name not in ("format", "version")
+        },
+    )
+
+
+def _any(hint: Any) -> st.SearchStrategy[Any]:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return structs(hint)
+    if get_origin(hint) is tuple:
+        of, *rest = get_args(hint)
+        inner = _any(of)
+        return st.lists(inner, max_size=2).map(tuple) if rest == [...] else st.tuples(inner, inner)
+    if get_origin(hint) is dict:
+        return st.dictionaries(*map(_any, get_args(hint)), max_size=2)
+    if get_origin(hint) in (Union, UnionType):
+        return st.one_of(*map(_any, get_args(hint)))
+    if hint is object:
+        return st.recursive(st.text(), lambda inner: st.dictionaries(st.text(), inner, max_size=3))
+    return _PLAIN[hint] if hint in _PLAIN else st.from_type(hint)
+
+
+_PLAIN: dict[Any, st.SearchStrategy[Any]] = {
+    int: st.integers(0, 10**12),
+    float: st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1e-12, 1.0]),
+    str: st.text(max_size=30) | st.sampled_from(["\x1b[31m\r\n", "漢字" * 40, "<b>&\"'</b>]]>"]),
+}
+_NAMED: dict[str, st.SearchStrategy[Any]] = {
+    "histogram": st.dictionaries(st.integers(0, 10**13), st.integers(1, 10**9), max_size=3),
+    "width_s": st.floats(1e-3, 1e6),
+    "metrics": st.dictionaries(
+        st.sampled_from(list(DEFINITIONS)) | st.text(),
+        st.deferred(lambda: structs(Metric)),
+        max_size=3,
+    ),
+}

@@ -5,10 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from chatbot.simulate.compare import decode
-
 from benchmarks import figures
-from chatbot.simulate.result import Result
+from chatbot.simulate.result import Result, decode
 
 ROOT = Path(__file__).resolve().parents[2]
 INSTANT = ("--first-token", "0", "--inter-chunk", "0", "--chunks", "32")

@@ -22,14 +22,7 @@ _EPILOG = (
 
 def run_sim_server(argv: list[str]) -> int:
     """Serve until it is stopped."""
-    parser = Parser(
-        prog="chatbot sim-server", description="The simulated LLM server, alone.", epilog=_EPILOG
-    )
-    add = parser.add_argument
-    add("--port", type=int, default=8080, help="where to listen on 127.0.0.1 (default: 8080)")
-    add_sim_options(parser)
-    add("--truth", action="store_true", help="put the true time of each write into the streams")
-    add("--seed", type=int, dest="server_seed", metavar="N", help="the same as --server-seed")
+    parser = sim_server_parser()
     options = parser.parse_args(argv)
     if not 0 <= options.port <= 65535:
         parser.error("argument --port: give a number from 0 to 65535")
@@ -46,6 +39,19 @@ def run_sim_server(argv: list[str]) -> int:
         return run_alone(replace(settings, port=options.port, truth=options.truth))
     except ChatbotError as error:
         return refuse(str(error))
+
+
+def sim_server_parser() -> Parser:
+    """Return the parser of `sim-server`."""
+    parser = Parser(
+        prog="chatbot sim-server", description="The simulated LLM server, alone.", epilog=_EPILOG
+    )
+    add = parser.add_argument
+    add("--port", type=int, default=8080, help="where to listen on 127.0.0.1 (default: 8080)")
+    add_sim_options(parser)
+    add("--truth", action="store_true", help="put the true time of each write into the streams")
+    add("--seed", type=int, dest="server_seed", metavar="N", help="the same as --server-seed")
+    return parser
 
 
 def add_sim_options(parser: argparse.ArgumentParser) -> None:

@@ -76,6 +76,8 @@ from chatbot.messages.sessions import (
 )
 from chatbot.messages.telemetry import (
     AttributeValue,
+    EncodedMeasurement,
+    EncodedRecord,
     Flush,
     Flushed,
     LogRecord,
@@ -156,6 +158,8 @@ __all__ = [
     "Completion",
     "Delete",
     "Delta",
+    "EncodedMeasurement",
+    "EncodedRecord",
     "Entered",
     "Failed",
     "Flush",

@@ -143,8 +143,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)
-        # What is written leaves in the call, and not when the loop comes round: its time is told.
-        self._transport.set_write_buffer_limits(high=0)
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

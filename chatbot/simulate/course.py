@@ -17,7 +17,7 @@ def timeline(moments: Sequence[Moment], steady: Window) -> tuple[Figure, ...]:
     if not moments:
         empty = "The run ended before the first interval did."
         return tuple(Figure(title=title, empty=empty) for title in _TITLES)
-    x = Scale(moments[0].at_s, max(moment.at_s + moment.width_s for moment in moments))
+    x = Scale(moments[0].at_s, max(moment.at_s + moment.width_s for moment in moments), "time")
     return (
         _throughput(moments, x, steady),
         _durations("ttft", _TITLES[1], moments, x, steady),
@@ -102,8 +102,8 @@ def _over_time(
             name=f"time-{name}",
             title=f"{title} over time",
             described=f"{len(rows) - 1} intervals; the shaded part is the steady window",
-            x_label="time since the start, min:s",
-            x_text=clock,
+            x_label="time since the start",
+            x_text=lambda at: clock(at) if at == round(at) else f"{at:.3g} s",
             y_text=text,
         ),
         keys=keys,

@@ -40,7 +40,9 @@ class Display:
         """Show how it goes."""
         now = time.perf_counter()
         if self._painter is not None:
-            self._painter.paint(live.lines(state, self._painter.width, self._settings.colour))
+            self._painter.paint(
+                live.lines(state, self._painter.width, colour=self._settings.colour)
+            )
             self._due_at = now + _FRAME_EVERY_S
         else:
             self._write(live.plain(state))

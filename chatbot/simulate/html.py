@@ -15,6 +15,7 @@ from chatbot.simulate.screen import by_role, within
 from chatbot.simulate.text import NONE, clock, duration, number, rate, share, signed
 
 _PERCENTILES = (("p50", "p50"), ("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("p99_9", "p99.9"))
+_NO_ANSWER = "<p>No turn was answered.</p>"
 _MOST_DEPTH = 6  # of settings within settings
 
 
@@ -23,7 +24,7 @@ def page(result: Result) -> str:
     body = (
         *_head(result),
         html.section("throughput", "Throughput", _throughput(result), _slos(result)),
-        html.section("durations", "How long it took", html.figures(_durations(result))),
+        html.section("durations", "How long it took", _durations(result)),
         html.section("timeline", "Over time", _timeline(result)),
         html.section("measures", "Every measure", _metrics(result)),
         html.section("turns", "By turn of the session", *_by_turn(result)),
@@ -79,14 +80,14 @@ def _tiles(result: Result) -> Iterator[tuple[str, str, str]]:
     totals, none = result.totals, Metric(count=0)
     ttft, latency = result.metrics.get("ttft", none), result.metrics.get("latency", none)
     asked = f"of {rate(result.requested_rate)} requested" if result.requested_rate else "whole run"
-    yield "Answered turns a second", rate(result.whole.answered), asked
+    yield "Turns answered/s", rate(result.whole.answered), asked
     yield "Time to first token", duration(ttft.p50), f"p95 {duration(ttft.p95)}"
     yield "Latency", duration(latency.p50), f"p95 {duration(latency.p95)}"
-    yield "Output tokens a second", rate(result.whole.output_tokens), "whole run"
+    yield "Output tokens/s", rate(result.whole.output_tokens), "whole run"
     missed = totals.asked - totals.answered
     yield "Not answered", share(missed, totals.asked), f"{missed:,} of {totals.asked:,} turns"
     if result.slos:
-        yield "Goodput, turns a second", rate(result.whole.good), "met every SLO"
+        yield "Goodput, turns/s", rate(result.whole.good), "met every SLO"
 
 
 def _throughput(result: Result) -> str:
@@ -94,7 +95,7 @@ def _throughput(result: Result) -> str:
     rows: list[tuple[str, ...]] = [heads]
     rows += [_window(name, each, has_slos=bool(result.slos)) for name, each in _windows(result)]
     totals = result.totals
-    said = f"A second. {totals.asked:,} turns were asked and measured: {totals.answered:,} answered"
+    said = f"Rates are per second. Turns: {totals.asked:,} asked, {totals.answered:,} answered"
     for name, count in (
         ("failed", totals.failed),
         ("cancelled", totals.cancelled),
@@ -121,7 +122,7 @@ def _windows(result: Result) -> tuple[tuple[str, Window], ...]:
 
 def _window(name: str, window: Window, *, has_slos: bool) -> tuple[str, ...]:
     return (
-        f"{name}<small> {number(window.from_s)} to {number(window.to_s)} s</small>",
+        f"{name}<small> {window.from_s:.4g} to {window.to_s:.4g} s</small>",
         *map(rate, (window.asked, window.answered, window.failed)),
         rate(window.good) if has_slos else NONE,
         *map(rate, (window.input_tokens, window.output_tokens, window.chunks)),
@@ -136,19 +137,24 @@ def _slos(result: Result) -> str:
     return html.table(rows)
 
 
-def _durations(result: Result) -> Iterator[Figure]:
+def _durations(result: Result) -> str:
+    drawn = list(_distributions(result))
+    return html.figures(drawn) if any(figure.svg for figure in drawn) else _NO_ANSWER
+
+
+def _distributions(result: Result) -> Iterator[Figure]:
     for name in ("ttft", "latency"):
         series: list[Series] = [
             (look, text, result.metrics[each])
             for look, text, each in (
                 ("c1", "from when it was due", name),
-                ("c2 dashed", "from sending", f"{name}_service"),
-                ("c3 dotted", "server's own", "server_total" if name == "latency" else ""),
+                ("c4 dashed", "from sending", f"{name}_service"),
+                ("c3", "server's own", "server_total" if name == "latency" else ""),
             )
             if each in result.metrics
         ]
         yield percentiles(f"{name}-p", TITLES[name], series)
-        yield histogram(f"{name}-h", f"{TITLES[name]}, turns by duration", series[:2])
+        yield histogram(f"{name}-h", f"{TITLES[name]}, by duration", series[:2])
 
 
 def _timeline(result: Result) -> str:
@@ -190,10 +196,11 @@ def _by_turn(result: Result) -> Iterator[str]:
     turns = result.by_turn
     if len(turns) < 2:
         return
-    yield html.figures(
+    drawn = [
         by_turn(f"turn-{name}", TITLES[name], [(each.index, getattr(each, name)) for each in turns])
         for name in ("ttft", "latency")
-    )
+    ]
+    yield html.figures(figure for figure in drawn if figure.svg)
     heads = ("Turn", "Asked", "Answered", "Tokens in", "TTFT p50", "p95", "p99")
     rows: list[tuple[str, ...]] = [(*heads, "Latency p50", "p95", "p99")]
     for each in turns:

@@ -17,7 +17,7 @@ _LABEL, _NUMBER = 10, 9
 _MOST_KIND = 40  # columns of the name of a kind of failure
 
 
-def lines(live: Live, width: int, colour: bool) -> list[str]:
+def lines(live: Live, width: int, *, colour: bool) -> list[str]:
     """Return the state as LINES lines, none wider than the width; `colour` adds escape sequences."""
     spark = max(min(width - _LABEL - 10, 60), 8)
     shown: tuple[list[Part], ...] = (
@@ -54,7 +54,7 @@ def lines(live: Live, width: int, colour: bool) -> list[str]:
 
 def plain(live: Live) -> str:
     """Return the state as one line, for a log or a pipe."""
-    done = f" {live.progress:.0%}" if live.progress is not None else ""
+    done = f" {min(max(live.progress, 0), 1):.0%}" if live.progress is not None else ""
     said = [
         f"{live.stage}{done} {clock(live.elapsed_s)}",
         f"{rate(live.answered_per_s)} turns/s",

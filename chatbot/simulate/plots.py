@@ -98,13 +98,15 @@ def histogram(name: str, title: str, series: Sequence[Series]) -> Figure:
         return Figure(title=title, empty="No turn was answered.")
     low = max(min(min(metric.histogram) for _, _, metric in series) / 1000, 1e-3) * 0.97
     high = max(max(metric.histogram) for _, _, metric in series) / 1000 * 1.03 + 1e-3
+    if high / low < 1.6:  # all of them are alike: some room around them
+        low, high = low / 1.3, high * 1.3
     edges = [low * (high / low) ** (place / _BINS) for place in range(_BINS + 1)]
     binned = [_binned(metric, low, high) for _, _, metric in series]
     x = Scale(low, high, "log")
     plot = Plot(x, upto([max(map(max, binned))]))
     for place, (counts, (look, _, _)) in enumerate(zip(binned, series, strict=True)):
         if place:
-            plot.steps([*zip(edges, counts, strict=False), (edges[-1], 0.0)], look)
+            plot.steps(_outline(edges, counts), look)
         else:
             plot.bars(zip(edges, edges[1:], counts, strict=False), look)
     for place in range(_BINS):
@@ -118,17 +120,25 @@ def histogram(name: str, title: str, series: Sequence[Series]) -> Figure:
         title=title,
         svg=plot.svg(
             name=name,
-            title=f"{title}: turns by duration",
+            title=title,
             described=f"from {duration(low)} to {duration(high)}, on a logarithmic axis",
             x_label="duration, logarithmic",
             x_text=tick,
-            y_text=lambda value: f"{value:,.0f}",
+            y_text=lambda value: f"{value:,.0f}" if value == round(value) else "",
         ),
         keys=tuple(
             (look if place else f"{look} solid", text)
             for place, (look, text, _) in enumerate(series)
         ),
     )
+
+
+def _outline(edges: Sequence[float], counts: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the stairs over the bins, from the first that has any to the last."""
+    some = [place for place, count in enumerate(counts) if count]
+    first, last = some[0], some[-1]
+    stairs = [(edges[place], counts[place]) for place in range(first, last + 1)]
+    return [(edges[first], 0.0), *stairs, (edges[last + 1], 0.0)]
 
 
 def _binned(metric: Metric, low: float, high: float) -> list[float]:

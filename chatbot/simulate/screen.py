@@ -94,7 +94,7 @@ def _verdict(result: Result, width: int, detail: Detail) -> Iterator[str]:
 
 MEANING = {
     "VALID": "the figures are the server's",
-    "CLIENT-LIMITED": "the measuring side was the limit, the server may be faster than this",
+    "CLIENT-LIMITED": "the measuring side was the limit, the server may be faster",
     "SERVER-LIMITED": "the server could not keep up with what was asked",
 }
 
@@ -145,7 +145,7 @@ def _throughput(result: Result, width: int) -> Iterator[str]:
             f" achieved {rate(result.achieved_rate)} ({reached})"
         )
     met = [
-        f"{slo.metric} ≤ {number(slo.limit_ms)} ms met by {share(slo.met, slo.asked)}"
+        f"{safe(slo.metric, 20)} ≤ {number(slo.limit_ms)} ms met by {share(slo.met, slo.asked)}"
         for slo in result.slos
     ]
     if met:

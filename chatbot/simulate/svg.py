@@ -13,16 +13,18 @@ import msgspec
 
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 66, 24, 14, 54
-Kind = Literal["linear", "log", "quantile"]
+Kind = Literal["linear", "log", "quantile", "time"]
 Point = tuple[float, float]
 _QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 _LEAST = 1e-9
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+_CHARACTER, _LINE = 9.0, 17.0  # the room of text at its largest, on a phone
 
 
 class Scale(msgspec.Struct, frozen=True):
     """Where a number lies between the ends of an axis, from 0 to 1.
 
-    `quantile`: numbers are shares of all values; each further nine takes the same room.
+    `quantile`: numbers are shares of all values; each further nine takes the same room. `time`: seconds, as on a clock.
     """
 
     low: float
@@ -42,6 +44,10 @@ class Scale(msgspec.Struct, frozen=True):
                 return [share for share in _QUANTILES if share <= self.high]
             case "log":
                 return _log_ticks(self.low, self.high, most)
+            case "time" if self.high - self.low > 4:
+                wanted = (self.high - self.low) / most
+                step = next((step for step in _STEPS_S if step >= wanted), _step(wanted))
+                return _multiples(self.low, self.high, step)
             case _:
                 return _ticks(self.low, self.high, most)
 
@@ -80,7 +86,10 @@ def _step(rough: float) -> float:
 def _ticks(low: float, high: float, most: int) -> list[float]:
     if not high > low:
         return [low]
-    step = _step((high - low) / most)
+    return _multiples(low, high, _step((high - low) / most))
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(place * step, 12) for place in range(first, last + 1)]
 
@@ -92,7 +101,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
         found = [value for value in found if low <= value <= high]
         if len(found) <= most:
             break
-    return found[:: -(-len(found) // most)] if found else [low]
+    return found[:: -(-len(found) // most)] if len(found) > 1 else _ticks(low, high, most - 2)
 
 
 class Plot:
@@ -100,7 +109,11 @@ class Plot:
 
     def __init__(self, x: Scale, y: Scale) -> None:
         self.x, self.y = x, y
+        self._behind: list[str] = []
         self._shapes: list[str] = []
+        self._labels: list[
+            tuple[str, float, float, float]
+        ] = []  # markup, and where: left, right, y
 
     def line(self, points: Sequence[Point | None], look: str) -> None:
         """Draw a line through the points; None is a gap."""
@@ -156,11 +169,19 @@ class Plot:
         x, y = self._x(point[0]), self._y(point[1])
         self._shapes.append(f'<circle class="dot {look}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
         if label:
-            anchor, offset = ("end", -8) if x > WIDTH * 0.7 else ("start", 8)
-            self._shapes.append(
-                f'<text class="label" x="{x + offset:.1f}" y="{y - 6:.1f}"'
-                f' text-anchor="{anchor}">{escape(label)}</text>'
-            )
+            self._label(x, y + 18, label)
+
+    def _label(self, x: float, y: float, label: str) -> None:
+        """Write a label where there is room, or none: it is told where the pointer rests as well."""
+        width = len(label) * _CHARACTER
+        left, anchor = (x + 6, "start") if x + 6 + width < WIDTH else (x - 6 - width, "end")
+        y = y if y < HEIGHT - BOTTOM - 4 else y - 28
+        for _, other, end, height in self._labels:
+            if left < end and other < left + width and abs(y - height) < _LINE:
+                return
+        at = left if anchor == "start" else left + width
+        markup = f'<text class="label" x="{at:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(label)}</text>'
+        self._labels.append((markup, left, left + width, y))
 
     def ceiling(self, start: float, end: float, look: str) -> None:
         """Mark at the upper edge that the values there have no end."""
@@ -173,7 +194,7 @@ class Plot:
     def shade(self, start: float, end: float) -> None:
         """Mark a stretch of the x axis in the background."""
         left, right = self._x(start), self._x(end)
-        self._shapes.append(
+        self._behind.append(
             f'<rect class="shade" x="{left:.1f}" y="{TOP}" width="{right - left:.1f}"'
             f' height="{HEIGHT - TOP - BOTTOM}"/>'
         )
@@ -203,10 +224,12 @@ class Plot:
                 f' aria-labelledby="{escape(name)}-t {escape(name)}-d">',
                 f'<title id="{escape(name)}-t">{escape(title)}</title>',
                 f'<desc id="{escape(name)}-d">{escape(described)}</desc>',
+                *self._behind,
                 *self._axes(x_text, y_text),
                 f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 6}"'
                 f' text-anchor="middle">{escape(x_label)}</text>',
                 *self._shapes,
+                *(markup for markup, *_ in self._labels),
                 "</svg>",
             )
         )
@@ -224,9 +247,12 @@ class Plot:
         for value in self.x.ticks(6):
             x = self._x(value)
             drawn.append(f'<path class="foot" d="M{x:.1f} {floor}v5"/>')
+            text = x_text(value)
+            fits = x + len(text) * _CHARACTER / 2 < WIDTH
+            x, anchor = (x, "middle") if fits else (WIDTH - 1, "end")
             drawn.append(
                 f'<text class="tick" x="{x:.1f}" y="{floor + 22}"'
-                f' text-anchor="middle">{escape(x_text(value))}</text>'
+                f' text-anchor="{anchor}">{escape(text)}</text>'
             )
         drawn.append(f'<path class="foot" d="M{LEFT} {floor}H{WIDTH - RIGHT}"/>')
         return drawn

@@ -106,4 +106,4 @@ def _table(points: Points, links: Sequence[str]) -> str:
 
 def _verdict(result: Result) -> str:
     reasons = "".join(f"<small>{html.text(reason)}</small>" for reason in result.verdict.reasons)
-    return f"{result.verdict.name}{reasons}"
+    return f'<b class="mark {result.verdict.name}">{result.verdict.name}</b>{reasons}'

@@ -77,12 +77,14 @@ overflow-wrap:anywhere}
 .about,.note,.empty{color:var(--muted)}
 .about{overflow-wrap:anywhere}
 .note{font-size:.875rem}
+.figures+.note{margin-top:20px}
 .empty{padding:32px 0;text-align:center;margin:0 auto}
 .verdict{margin:24px 0;padding:14px 20px;border-left:5px solid var(--mark);background:var(--panel);
 border-radius:0 6px 6px 0}
 .verdict strong{color:var(--mark);letter-spacing:.02em}
 .verdict ul{margin:6px 0 0;padding-left:20px}
 .verdict li,.warnings li{overflow-wrap:anywhere}
+.mark{color:var(--mark)}
 .VALID{--mark:var(--good)}
 .CLIENT-LIMITED{--mark:var(--bad)}
 .SERVER-LIMITED{--mark:var(--warn)}
@@ -99,7 +101,8 @@ figcaption b{font-weight:600;margin-right:14px}
 .key{display:inline-block;white-space:nowrap;margin-right:14px;color:var(--muted);font-size:.8125rem}
 .key svg{display:inline-block;width:22px;height:10px;margin-right:5px;vertical-align:0}
 .tick,.axis{font-size:13px;fill:var(--muted);font-variant-numeric:tabular-nums}
-.label{font-size:13px;fill:var(--text)}
+.label{font-size:13px;fill:var(--text);paint-order:stroke;stroke:var(--page);stroke-width:4px;stroke-linejoin:round;
+pointer-events:none}
 .grid{stroke:var(--grid);stroke-width:1}
 .foot{stroke:var(--muted);stroke-width:1}
 .shade{fill:var(--shade)}

@@ -42,7 +42,7 @@ _ERROR_TYPES = {
 }
 
 
-class _Block(msgspec.Struct):
+class _Block(msgspec.Struct, gc=False):
     """A content block, or a delta; `type` says which of the texts it has."""
 
     type: str = ""
@@ -51,7 +51,7 @@ class _Block(msgspec.Struct):
     stop_reason: str | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     type: str | None = None
     error: Any = None
     id: str | None = None
@@ -61,7 +61,7 @@ class _Message(msgspec.Struct):
     usage: dict[str, Any] | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     """Untyped below the type: an event that is not known may hold anything, and is ignored."""
 
     type: str | None = None

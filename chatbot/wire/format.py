@@ -20,13 +20,13 @@ _USAGE_VALUES = 64
 _USAGE_PATH_CHARS = 200
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, gc=False):
     """A piece of the visible answer, never empty."""
 
     text: str
 
 
-class Reasoning(msgspec.Struct, frozen=True):
+class Reasoning(msgspec.Struct, frozen=True, gc=False):
     """A piece of the model's thinking, never empty."""
 
     text: str

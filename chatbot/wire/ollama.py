@@ -29,12 +29,12 @@ _OPTION_NAMES = {"max_tokens": "num_predict"}
 _TOP_LEVEL_OPTIONS = frozenset({"format", "keep_alive", "think"})
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     content: str | None = None
     thinking: str | None = None
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     error: Any = None
     model: str | None = None
     message: _Message | None = None
@@ -160,7 +160,7 @@ class OllamaParser(StreamParser):
 
     def _read(self, payload: bytes) -> Sequence[Event]:
         line = decode_event(payload, _line)
-        if failures.is_error(line.error):
+        if line.error is not None and failures.is_error(line.error):
             raise failures.from_event(line.error)
         events: list[Event] = []
         if line.model and not self._identified:

@@ -31,10 +31,9 @@ class StreamParser(ABC):
         if self._finished:
             return
         for name, payload in self._payloads.feed(data):
-            events = self._take(name, payload)
-            yield from events
-            if events and isinstance(events[-1], Finished):
-                return
+            yield from self._take(name, payload)
+            if self._finished:
+                return  # type: ignore[unreachable] # `_read` has set it meanwhile
 
     def close(self) -> list[Event]:
         """Return what the end of the body completes. Raises WireError unless the answer is whole."""
@@ -76,7 +75,14 @@ class StreamParser(ABC):
 def decode_event(payload: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode an event. Raises WireError: the error it reports, even if all else in it is malformed."""
     try:
-        return values.decode(payload, decoder)
+        return decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_broken(payload, decoder)
+
+
+def _decode_broken(payload: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    try:
+        return values.decode(payload, decoder)  # what can be mended is
     except WireError:
         if (reported := failures.find_error(payload)) is not None:
             raise reported from None

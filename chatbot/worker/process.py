@@ -3,11 +3,12 @@
     Call ──▶ Sending · Retrying · Delta… · Answered | Failed | Cancelled
     ListModels ──▶ ModelsListed
 
-Every call ends in exactly one terminal message, sent from one place, `Worker._done`.
+Every call ends in exactly one terminal message, sent from one place, `Worker._report`.
 """
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import traceback
@@ -40,6 +41,7 @@ from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder
 from chatbot.worker.call import LlmCall
 from chatbot.worker.client import Client
+from chatbot.worker.lag import LagMeter
 from chatbot.worker.models import list_models
 from chatbot.worker.redact import Redactor, redactor_for
 
@@ -49,6 +51,7 @@ SETTINGS = WorkerSettings
 _STOP_S = 0.5
 _TRACEBACK_CHARS = 4000
 _FRAMES = 8
+_COLLECT_AFTER = 10_000  # objects; Python's own is 700
 
 
 def main(
@@ -56,7 +59,7 @@ def main(
 ) -> ExitCode:
     """Serve calls until a Stop comes; then cancel what still runs, and report it as cancelled."""
     worker = Worker(settings, outbox, recorder)
-    with _libraries_logged_to(recorder, redactor_for(settings)):
+    with _libraries_logged_to(recorder, redactor_for(settings)), _collecting_less():
         return host.run_async(worker.serve(inbox))
 
 
@@ -69,7 +72,9 @@ class Worker:
         self._recorder = recorder
         self._redact = redactor_for(settings)
         self._client = Client(settings)
+        self._meter = LagMeter()
         self._tasks: dict[str, asyncio.Task[Message]] = {}
+        self._ended: list[tuple[Call | ListModels, asyncio.Task[Message]]] = []
         self._stopped = asyncio.Event()
 
     async def serve(self, inbox: Inbox[WorkerInbox]) -> ExitCode:
@@ -90,6 +95,7 @@ class Worker:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=_STOP_S)
+        self._report_ended()
         await self._client.aclose()
         return ExitCode.OK
 
@@ -132,16 +138,27 @@ class Worker:
         task.add_done_callback(partial(self._done, asked))
 
     def _done(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
-        """Report how a task ended: the one place that sends a terminal message.
+        """Have it reported how a task ended, together with those that end in the same turn of the loop."""
+        del self._tasks[asked.request_id]
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._report_ended)
+        self._ended.append((asked, task))
 
-        What was recorded of it goes before that: who has seen the end finds it in the totals, whatever
+    def _report_ended(self) -> None:
+        """Report how tasks ended: the one place that sends terminal messages.
+
+        What was recorded of them goes before that: who has seen the end finds it in the totals, whatever
         becomes of this process.
         """
-        del self._tasks[asked.request_id]
+        ended, self._ended = self._ended, []
         try:
             self._recorder.flush()
         except Exception as defect:  # noqa: BLE001 - telemetry must not keep a call from its end
             self._log_defect(defect)
+        for asked, task in ended:
+            self._report(asked, task)
+
+    def _report(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
         if task.cancelled():  # before its first step, so that nothing was sent
             self._outbox.send(_cancelled(asked))
         else:
@@ -170,6 +187,7 @@ class Worker:
             self._redact,
             self._recorder,
             self._outbox,
+            self._meter,
         ).run()
 
     async def _list_models(self, message: ListModels) -> Message:
@@ -210,6 +228,20 @@ class _ToRecorder(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         said = f"{record.getMessage()} {error!r}" if error else record.getMessage()
         self._recorder.log("warning", "library", logger=record.name, message=self._redact(said))
+
+
+@contextlib.contextmanager
+def _collecting_less() -> Iterator[None]:
+    """Look for cycles seldom, and never among what was loaded at the start. Thousands of open calls are
+    many objects and no cycles: to walk through them again and again takes a tenth of a worker's time."""
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 @contextlib.contextmanager

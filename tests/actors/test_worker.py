@@ -363,7 +363,7 @@ def test_reasoning_and_text_come_in_the_order_they_were_sent() -> None:
 def test_a_server_that_keeps_the_body_open_after_the_end_does_not_hang_the_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(call_room, "END_OF_BODY_S", 0.05)
+    monkeypatch.setattr("chatbot.worker.reading.END_OF_BODY_S", 0.05)
 
     async def script(visit: Visit) -> None:
         await visit.request()

@@ -15,10 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
-from chatbot.simulate.compare import decode
 
 from chatbot.simulate.journal import ASKED, REPORT, RESULT, TABLE, TURNS
-from chatbot.simulate.result import Result
+from chatbot.simulate.result import Result, decode
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment
 

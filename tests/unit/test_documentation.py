@@ -10,6 +10,8 @@ import pytest
 
 from chatbot import cli
 from chatbot.backends import BACKENDS
+from chatbot.cli.sim_server import sim_server_parser
+from chatbot.instruments import DECLARED
 from chatbot.messages import SearchHit, Session
 from chatbot.settings import (
     LOG_FILE,
@@ -22,7 +24,6 @@ from chatbot.settings import (
     parse_config,
 )
 from chatbot.telemetry.files import BACKUPS, MAX_BYTES
-from chatbot.telemetry.metrics import DECLARED
 from chatbot.traces import archive
 from chatbot.traces import listing as trace_listing
 from chatbot.traces.style import Style
@@ -48,7 +49,6 @@ def test_they_are_on_the_first_screen() -> None:
 
 
 def test_every_option_it_names_exists() -> None:
-    sim_options = {"--port", "--first-token", "--inter-chunk", "--chunks", "--seed"}
     known = {name for action in cli.chat_parser()._actions for name in action.option_strings}
     managing = (
         cli.manage_parser(program, name) for program in cli.MANAGED for name in cli.MANAGED[program]
@@ -56,7 +56,7 @@ def test_every_option_it_names_exists() -> None:
     tracing = (cli.trace_parser(name) for name in cli.TRACING)
     known |= {
         name
-        for parser in (*managing, *tracing)
+        for parser in (*managing, *tracing, sim_server_parser())
         for action in parser._actions
         for name in action.option_strings
     }
@@ -64,7 +64,7 @@ def test_every_option_it_names_exists() -> None:
     # Of jq, and of the programs that the last section starts.
     others = {"--arg", "--set", "--config", "--enable-feature", "--homepath", "--storage"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+(?!\.)\b", README))
-    assert named <= known | sim_options | other_options | others
+    assert named <= known | other_options | others
 
 
 def test_the_table_of_commands_has_every_command() -> None:

@@ -1,4 +1,7 @@
 import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -13,3 +16,26 @@ def test_a_process_that_was_told_to_stop_is_known_by_its_exit_code(code: int) ->
 @pytest.mark.parametrize("code", [0, 1, 3, 70, -9, -11])
 def test_any_other_end_is_not_one_that_somebody_wished(code: int) -> None:
     assert not host.was_told_to_stop(code)
+
+
+def test_a_socket_that_is_to_be_reset_is_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname(), 5)
+        far, _ = server.accept()
+    host.reset_when_closed(far)
+    far.close()
+    with near, pytest.raises(ConnectionResetError):
+        near.recv(1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit there")
+def test_the_limit_of_open_files_is_raised_as_far_as_it_goes_and_never_lowered() -> None:
+    program = (
+        "import resource as r; from chatbot.host import raise_file_limit as up;"
+        "r.setrlimit(r.RLIMIT_NOFILE, (100, 300));"
+        "print(up(50), up(200), up(10**6), r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "100 200 300 (300, 300)\n"

@@ -69,8 +69,7 @@ def test_a_terminal_without_a_trace_does_not_load_what_draws_one() -> None:
         ("chatbot.ui.process", set()),
         ("chatbot.store.process", {"sqlite3"}),
         ("chatbot.simserver.process", {"asyncio"}),
-        # httpx tries to load its own command line, and with it rich, where that is installed.
-        ("chatbot.worker.process", {"asyncio", "aiohttp", "httpx", "rich"}),
+        ("chatbot.worker.process", {"asyncio", "aiohttp"}),
         ("chatbot.telemetry.process", {"opentelemetry", "asyncio"}),
     ],
 )

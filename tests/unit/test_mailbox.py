@@ -2,7 +2,9 @@
 
 import os
 import queue
+import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,6 +35,14 @@ def collect(batches: "queue.Queue[list[Any]]", count: int) -> list[Any]:
     while len(messages) < count:
         messages += batches.get(timeout=10)
     return messages
+
+
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @given(st.lists(st.text().map(Notice) | st.integers(0, 2**31).map(Ready), max_size=40))
@@ -75,18 +85,28 @@ def test_what_was_gathered_goes_out_in_one_frame_with_the_flush_and_in_its_turn(
     assert collect(batches, 3) == [Ready(1), Ready(2), Ready(3)]
 
 
-def test_what_one_thread_gathers_is_whole_and_in_order_while_another_sends() -> None:
+def test_what_one_thread_gathers_is_whole_and_in_order_while_another_sends(
+    often_switching: None,
+) -> None:
     reader, writer = pipe()
-    batches, _ = read(reader)
+    batches, ended = read(reader)
     outbox = Outbox(writer)
-    other = threading.Thread(target=lambda: [outbox.post(Beat()) for _ in range(20_000)])
+
+    def post() -> None:
+        for _ in range(50_000):
+            outbox.post(Beat())
+
+    other = threading.Thread(target=post)
     other.start()
-    for number in range(20_000):
+    for number in range(50_000):
         outbox.gather(Ready(number))
     other.join()
     outbox.flush()
-    messages = collect(batches, 40_000)
-    assert [m for m in messages if m != Beat()] == [Ready(number) for number in range(20_000)]
+    assert outbox.close(10)
+    writer.close()
+    assert ended.get(timeout=10)
+    arrived = [m for _ in range(batches.qsize()) for m in batches.get() if m != Beat()]
+    assert arrived == [Ready(number) for number in range(50_000)]
 
 
 def test_what_was_gathered_counts_where_an_offer_asks_for_room() -> None:

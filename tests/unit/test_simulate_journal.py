@@ -1,0 +1,134 @@
+"""The files of a run: what is written is read back, torn or not."""
+
+import csv
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from chatbot.errors import ChatbotError, UsageError
+from chatbot.messages import Target
+from chatbot.simulate.journal import (
+    ASKED,
+    RUN,
+    TABLE,
+    TURNS,
+    Asked,
+    Journal,
+    Run,
+    read_turns,
+    take_up,
+)
+from chatbot.simulate.schedule import Start
+from chatbot.simulate.turn import Turn
+from chatbot.simulation import Simulation
+
+
+def run_in(directory: Path) -> Run:
+    simulation = Simulation(out=str(directory), seed=3)
+    target = Target("sim", "sim")
+    return Run(program="chatbot", run_id="abc", started=1.5, simulation=simulation, target=target)
+
+
+def asked(session: int, index: int = 0) -> Asked:
+    return Asked(1, Start(session, index, 10 + session, "run"), 20 + session, f"req_{session}")
+
+
+def turn(session: int, index: int = 0) -> Turn:
+    return Turn(
+        session=session,
+        index=index,
+        phase="run",
+        status="answered",
+        intended_ns=10,
+        asked_ns=20,
+        sent_ns=1_000_020,
+        first_content_ns=3_000_020,
+        ended_ns=5_000_020,
+        done_ns=5_000_021,
+        gaps_us=[1, 2],
+        message="a line\nand another; \u20ac",
+    )
+
+
+def test_what_was_written_is_taken_up_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin(run_in(tmp_path))
+    journal.begin_stage(1, 5)
+    for each in (asked(0), asked(1)):
+        journal.asked(each)
+    journal.ended(turn(1))
+    journal.flush()
+    past = take_up(tmp_path)
+    assert past.run == run_in(tmp_path)
+    assert (past.stage, past.start_ns) == (1, 5)
+    assert past.asked == (asked(0), asked(1))
+    assert past.ended == (turn(1),)
+
+
+def test_nothing_is_written_before_it_is_flushed_and_nothing_twice(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.ended(turn(1))
+    assert (tmp_path / TURNS).read_bytes() == b""
+    journal.flush()
+    journal.flush()
+    assert len(list(read_turns(tmp_path))) == 1
+
+
+def test_a_torn_line_is_none_and_the_next_is_whole(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin(run_in(tmp_path))
+    journal.begin_stage(1, 5)
+    journal.asked(asked(0))
+    journal.ended(turn(0))
+    journal.flush()
+    for name in (TURNS, ASKED):
+        with open(tmp_path / name, "ab") as file:
+            file.write(b'{"session":1,"ind' if name == TURNS else b"1\t7\t0\t1")
+    again = Journal(tmp_path)
+    again.asked(asked(2))
+    again.ended(turn(2))
+    again.flush()
+    past = take_up(tmp_path)
+    assert past.asked == (asked(0), asked(2))
+    assert past.ended == (turn(0), turn(2))
+
+
+def test_before_it_has_begun_there_is_nothing_to_take_up(tmp_path: Path) -> None:
+    Journal(tmp_path)
+    assert take_up(tmp_path).run is None
+
+
+def test_the_end_leaves_a_table_and_no_list_of_what_was_asked(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin(run_in(tmp_path))
+    journal.ended(turn(0))
+    assert journal.finish({"result.json": "{}"}) == ["result.json", TABLE]
+    assert not (tmp_path / ASKED).exists()
+    with open(tmp_path / TABLE, encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["message"] == "a line\nand another; \u20ac"
+    assert float(row["ttft_service_ms"]) == 2.0
+    assert row["tpot_ms"] == ""
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_fault_is_kept_and_the_rest_goes_on(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    (tmp_path / RUN).mkdir()
+    journal.begin(run_in(tmp_path))
+    assert RUN in journal.fault
+    assert journal.finish({"result.json": "{}"}) == ["result.json"]
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ChatbotError, match="cannot be written"):
+        Journal(tmp_path / "missing")
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / RUN).write_bytes(msgspec.json.encode({"program": 1}))
+    (tmp_path / ASKED).touch()
+    (tmp_path / TURNS).touch()
+    with pytest.raises(UsageError, match="cannot be read"):
+        take_up(tmp_path)
