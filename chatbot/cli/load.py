@@ -78,6 +78,13 @@ def _fitted(given: Settings, simulation: Simulation, options: argparse.Namespace
         supervisor=supervisor,
         ui=replace(given.ui, simulation=simulation),
         store=replace(given.store, saves=simulation.saves),
+        worker=replace(
+            given.worker,
+            max_retries=_count("retries", options.retries, 0, 10, 0),
+            total_timeout_s=_time(
+                "timeout", options.timeout, given.worker.total_timeout_s, above=True
+            ),
+        ),
         tracing=tracing,
     )
 

@@ -99,6 +99,8 @@ def _add_whom(parser: argparse.ArgumentParser) -> None:
         help="temperature, max_tokens, top_p, seed and so on",
     )
     add("--yes", action="store_true", help="yes, ask a backend that costs money")
+    add("--timeout", metavar="TIME", help="how long a turn may take (default: 1h, 60s of silence)")
+    add("--retries", metavar="N", help="tries after a refusal (default: 0, a failure is counted)")
     add("--workers", default="auto", metavar="N", help="processes that ask (default: one a core)")
     add(
         "--no-save", action="store_true", help="save no conversations: to measure what saving costs"
