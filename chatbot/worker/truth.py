@@ -15,6 +15,7 @@ from chatbot.messages import Truth
 MOST_LAGS = 100_000  # so that they fit into a message beside the longest answer
 
 _STAMP = re.compile(rb'"sim_(arrived|sent)_ns":(\d{1,19})(?=\D)')
+_BEGINNING = b'"sim_'
 _LONGEST = len(b'"sim_arrived_ns":') + 19  # bytes that may wait for their end
 _MOST_US = 2**32 - 1
 
@@ -46,9 +47,11 @@ class TruthScanner:
         """Note the stamps that these bytes complete; `now_ns` is when they were read."""
         data = self._tail + data
         end = 0
-        for stamp in _STAMP.finditer(data):
-            end = stamp.end()
-            self._note(stamp[1], int(stamp[2]), now_ns)
+        start = data.find(_BEGINNING)  # a tenth of the time that the pattern takes to find nothing
+        if start >= 0:
+            for stamp in _STAMP.finditer(data, start):
+                end = stamp.end()
+                self._note(stamp[1], int(stamp[2]), now_ns)
         self._tail = data[max(end, len(data) - _LONGEST) :]
 
     def truth(self) -> Truth | None:
