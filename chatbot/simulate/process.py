@@ -243,6 +243,7 @@ class Seat:
             wait_s = max(min(self._look_at - now, _IDLE_S), 0.0)
             if self._stage is not None:
                 self._stage.ask_due(time.perf_counter_ns())
+                self._outbox.flush()
                 next_ns = self._stage.schedule.next_ns()
                 if next_ns is not None:
                     wait_s = min(wait_s, max((next_ns - time.perf_counter_ns()) / 1e9, 0.0))

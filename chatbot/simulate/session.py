@@ -1,6 +1,5 @@
 """One simulated session: its id, what was said in it, and the turn that is under way."""
 
-from chatbot.history import History
 from chatbot.messages import Ask, ChatMessage, StoredMessage, Target
 from chatbot.simulate.schedule import Start
 
@@ -28,7 +27,7 @@ class Session:
         self.content = ""
         self.asked_ns = 0
         self.start: Start | None = None
-        self._history = History()
+        self._history: tuple[ChatMessage, ...] = ()
 
     def ask(
         self, start: Start, request_id: str, content: str, target: Target, hop: str, turn: str
@@ -40,12 +39,11 @@ class Session:
             self.session_id,
             content,
             target,
-            self._history.messages,
+            self._history,
             "off",
             stream=False,
             traceparent=hop,
             turn_traceparent=turn,
-            history_digest=self._history.digest,
             measured=True,
         )
 
@@ -66,6 +64,4 @@ class Session:
                 self._say(questions.pop(message.request_id), message.content)
 
     def _say(self, question: str, answer: str) -> None:
-        self._history = self._history.followed_by(
-            ChatMessage("user", question), ChatMessage("assistant", answer)
-        )
+        self._history += (ChatMessage("user", question), ChatMessage("assistant", answer))

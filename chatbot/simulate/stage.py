@@ -119,7 +119,7 @@ class Stage:
         return since_ns is not None and now_ns - since_ns > _REST_NS
 
     def ask_due(self, now_ns: int) -> None:
-        """Ask what is due."""
+        """Ask what is due. The questions go out with the next `flush` of the outbox."""
         for start in self.schedule.due(now_ns):
             session = self._sessions.get(start.session)
             if session is None:
@@ -248,7 +248,7 @@ class Stage:
             self._asked[request_id] = session
             self._sink.asked(start, session.asked_ns)
             self._journal.asked(Asked(self.kind.number, start, session.asked_ns, request_id))
-            self._outbox.send(ask)
+            self._outbox.gather(ask)
 
     def _hand_on(self, ending: _Ending, saved_ns: int) -> None:
         phase = self.kind.phase or ending.start.phase

@@ -85,6 +85,7 @@ def run(settings: Settings) -> int:
     warnings.filterwarnings("ignore", module=r"multiprocessing\.resource_tracker")
     # And it passes the command line to every child, by a write that waits for the child to read.
     del sys.argv[1:]
+    host.collect_seldom()
     return Supervisor(settings).run()
 
 

@@ -69,6 +69,8 @@ class Outbox:
     def send(self, message: Message) -> None:
         self.sent.append(message)
 
+    gather = send
+
     def take(self, kind: type[Any]) -> list[Any]:
         """Return what was sent of one kind since it was last asked."""
         taken = [message for message in self.sent if isinstance(message, kind)]
