@@ -27,8 +27,9 @@ class Simulation(msgspec.Struct, frozen=True):
     how many sessions there may be at once (0: no bound). `burstiness` is the shape of the gamma
     distribution between arrivals: 1 is a Poisson process, less comes in bursts.
 
-    In the first `ramp_s` the sessions begin one after another, or the rate grows; what falls due in the
-    `warmup_s` after that is asked but not measured. `max_concurrency` bounds the turns under way (0: no bound).
+    In the first `ramp_s` the sessions begin one after another, or the rate grows; what falls due then, or in the
+    `warmup_s` after that, is asked but not measured. Where every session is asked once, without a
+    `duration_s` or a number of `requests`, a ramp alone leaves nothing out: what it begins is all there is. `max_concurrency` bounds the turns under way (0: no bound).
 
     `prompts` are asked in turn, or where there are none made-up words, `prompt_tokens` of them.
     `error_ms` is the client's own error at the median above which a result is not VALID. `calibration_s`:
@@ -60,6 +61,12 @@ class Simulation(msgspec.Struct, frozen=True):
     command: str = ""
     workers: int = 1
     live: bool = True
+
+    @property
+    def unmeasured_s(self) -> float:
+        """How long after its start the measuring begins."""
+        lasts = self.duration_s or self.requests or self.warmup_s
+        return self.ramp_s + self.warmup_s if lasts else 0.0
 
     @property
     def is_open(self) -> bool:

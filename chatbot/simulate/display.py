@@ -28,6 +28,7 @@ class Display:
         self._settings = settings
         self._out = Path(simulation.out)
         self._shows = simulation.live
+        self._profiles = simulation.profile
         terminal = self._shows and sys.stderr.isatty() and not settings.plain
         self._painter = Painter(sys.stderr, shutil.get_terminal_size) if terminal else None
         self._due_at = time.perf_counter() + (0.0 if terminal else _LINE_EVERY_S)
@@ -67,7 +68,8 @@ class Display:
         else:
             columns = shutil.get_terminal_size((_LONGEST_LINE, 24)).columns
             width = min(columns if sys.stdout.isatty() else _LONGEST_LINE, _LONGEST_LINE)
-            sys.stdout.write("\n".join(screen(result, width)) + "\n")
+            shown = result if self._profiles else msgspec.structs.replace(result, processes=())
+            sys.stdout.write("\n".join(screen(shown, width)) + "\n")
         sys.stdout.flush()
         if written:
             self._write(f"written to {self._out}: {', '.join(written)}")

@@ -176,7 +176,7 @@ class Pulse:
     def _stage(self, elapsed_s: float) -> Stage:
         if elapsed_s < self._simulation.ramp_s:
             return "ramp"
-        if elapsed_s < self._simulation.ramp_s + self._simulation.warmup_s:
+        if elapsed_s < self._simulation.unmeasured_s:
             return "warm-up"
         return "run"
 
@@ -185,7 +185,7 @@ class Pulse:
         simulation = self._simulation
         shares: list[float] = []
         if simulation.duration_s:
-            before_s = simulation.ramp_s + simulation.warmup_s
+            before_s = simulation.unmeasured_s
             shares.append(elapsed_s / (before_s + simulation.duration_s))
         if simulation.requests:
             shares.append(self._measured / simulation.requests)

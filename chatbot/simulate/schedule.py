@@ -35,7 +35,7 @@ class Schedule:
     def __init__(self, simulation: Simulation, start_ns: int, chance: Chance) -> None:
         self._simulation = simulation
         self._start_ns = start_ns
-        self._run_ns = start_ns + _ns(simulation.ramp_s) + _ns(simulation.warmup_s)
+        self._run_ns = start_ns + _ns(simulation.unmeasured_s)
         lasts = simulation.duration_s > 0
         self._end_ns = self._run_ns + _ns(simulation.duration_s) if lasts else _NEVER
         self._most = simulation.max_concurrency or _NEVER

@@ -87,7 +87,7 @@ class Stats:
     def __init__(self, simulation: Simulation, start_ns: int) -> None:
         self._simulation = simulation
         self._start_ns = start_ns
-        before_s = simulation.ramp_s + simulation.warmup_s
+        before_s = simulation.unmeasured_s
         self._run_ns = start_ns + int(before_s * _NS_PER_S)
         self._last_end_ns = start_ns
         self._pulse = Pulse(simulation, start_ns)

@@ -376,3 +376,11 @@ def test_in_the_ramp_the_rate_grows_from_nothing() -> None:
     halves = [sum(a * S <= t < (a + 5) * S for t in at) for a in (0, 5, 10)]
     assert halves == [125, 375, 500]
     assert at[501] - at[500] == S // 100
+
+
+def test_where_each_session_is_asked_once_a_ramp_leaves_nothing_out() -> None:
+    once = Simulation(out="", sessions=4, turns=1, ramp_s=4.0)
+    schedule = Schedule(once, 0, random.Random(0))
+    assert [start.phase for start in schedule.due(10 * 10**9)] == ["run"] * 4
+    warmed = Schedule(msgspec.structs.replace(once, warmup_s=1.0), 0, random.Random(0))
+    assert [start.phase for start in warmed.due(10 * 10**9)] == ["warmup"] * 4
