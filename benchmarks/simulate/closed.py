@@ -9,7 +9,7 @@ from benchmarks.simulate.program import INSTANT, simulate
 from chatbot.simulate.result import Result
 
 SESSIONS = 64
-_LOAD = ("--sessions", str(SESSIONS), "--turns", "1", "--warmup", "1s", "--duration", "6s")
+_LOAD = ("--sessions", str(SESSIONS), "--turns", "1", "--warmup", "1s")
 _KINDS: dict[str, tuple[str, ...]] = {
     "saving, 1 trace in 100": ("--trace-ratio", "0.01"),
     "saving, every trace": ("--trace-ratio", "1"),
@@ -18,17 +18,18 @@ _KINDS: dict[str, tuple[str, ...]] = {
 ROLES = ("ui", "supervisor", "store", "worker", "telemetry", "sim-server")
 
 
-def run(directory: Path, rounds: int) -> None:
+def run(directory: Path, rounds: int, seconds: float) -> None:
     """Print the rates beside the bare loops', and the processor time of each process."""
     bares: dict[str, list[bare.Rate]] = {name: [] for name in bare.CLIENTS}
     results: dict[str, list[Result]] = {kind: [] for kind in _KINDS}
     for round_ in range(rounds):
         for name in bare.CLIENTS:
             figures.progress(f"bare loop: {name}")
-            bares[name].append(bare.run(name, SESSIONS, 12_000))
+            bares[name].append(bare.run(name, SESSIONS, round(seconds * 2000)))
         for kind, more in _KINDS.items():
             out = directory / f"{round_}-{len(results[kind])}-{kind.split(',')[1].strip()}"
-            results[kind].append(simulate(out, *_LOAD, *INSTANT, *more))
+            lasts = ("--duration", f"{seconds:g}s")
+            results[kind].append(simulate(out, *_LOAD, *INSTANT, *lasts, *more))
     rates = {name: statistics.median(r.per_s for r in taken) for name, taken in bares.items()}
     figures.heading(
         f"closed loop, {SESSIONS} sessions", "turns/s", "of httpx", "of aiohttp", "verdict"

@@ -9,11 +9,11 @@ from chatbot.simulate.result import Metric, Result
 _COLUMNS = ("turns/s", "true p50", "told p50", "error p50", "error p99", "verdict")
 
 
-def slow(directory: Path, rounds: int) -> None:
+def slow(directory: Path, rounds: int, seconds: float) -> None:
     """256 sessions whose server takes 5 ms to the first token, and 2 ms to each next chunk: with so many at once
     it asks more of two cores than they have; with think time it does not."""
     server = ("--first-token", "5ms", "--inter-chunk", "2ms", "--chunks", "32")
-    load = ("--sessions", "256", "--turns", "4", "--warmup", "2s", "--duration", "8s")
+    load = ("--sessions", "256", "--turns", "4", "--warmup", "2s", "--duration", f"{seconds:g}s")
     kinds = {
         "256 sessions, no think time": ("--think", "0"),
         "256 sessions, thinking 0.5 s": ("--think", "exp:500ms"),
@@ -22,10 +22,11 @@ def slow(directory: Path, rounds: int) -> None:
     _print("first token 5 ms, chunks 2 ms apart", directory, rounds, kinds, (*server, *load))
 
 
-def constant(directory: Path, rounds: int) -> None:
+def constant(directory: Path, rounds: int, seconds: float) -> None:
     """200 turns a second, evenly."""
     server = ("--first-token", "20ms", "--inter-chunk", "2ms", "--chunks", "32")
-    load = ("--turns", "3", "--warmup", "2s", "--duration", "10s", "--arrival", "constant")
+    lasts = ("--warmup", "2s", "--duration", f"{seconds:g}s")
+    load = ("--turns", "3", *lasts, "--arrival", "constant")
     kinds = {"constant arrivals, 200 turns/s": ("--rate", "200")}
     _print("first token 20 ms, chunks 2 ms apart", directory, rounds, kinds, (*server, *load))
 
