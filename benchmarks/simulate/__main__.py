@@ -1,6 +1,6 @@
 """Throughput and truth of `simulate`, beside a bare HTTP loop and the server's own clock.
 
-    python -m benchmarks.simulate [--only closed,truth,constant,many] [--rounds N] [--directory DIRECTORY]
+    python -m benchmarks.simulate [--only closed,truth,constant,many] [--rounds N] [--seconds S] [--directory DIRECTORY]
 
 Nothing here asserts a time. The simulated server is a process of its own in both; its answers have 32 chunks.
 """
@@ -26,6 +26,7 @@ def main() -> None:
     )
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each; the medians are shown")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long each run measures")
     parser.add_argument(
         "--directory", help="where to put the runs (default: a temporary directory)"
     )
@@ -34,7 +35,7 @@ def main() -> None:
         for name in options.only.split(","):
             place = Path(made) / name
             place.mkdir()
-            PARTS[name](place, options.rounds)
+            PARTS[name](place, options.rounds, options.seconds)
 
 
 if __name__ == "__main__":
