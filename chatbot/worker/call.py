@@ -163,7 +163,7 @@ class LlmCall:
             request = self._format.build_chat(
                 call.target, call.messages, stream=True, api_key=backend.api_key
             )
-            attempt.begin(request.method, server.base_url + request.path)
+            attempt.begin(request.method, server.base_url, request.path)
             if retries:  # it has been told; but its new spans have not
                 self._recorder.flush(sums=False)
             else:
@@ -232,8 +232,11 @@ class LlmCall:
         call = self._call
         if call.queued_ns:
             wait_ns = max(process.start_ns - call.queued_ns, 0)
-            wait = self._recorder.span(
-                "queue_wait", parent=call.traceparent, start_ns=call.queued_ns
-            )
-            wait.end(call.queued_ns + wait_ns)
-            self._recorder.observe("chatbot.queue.wait", wait_ns / 1e6, _QUEUE, wait.exemplar)
+            exemplar = ""
+            if process.is_recorded:
+                wait = self._recorder.span(
+                    "queue_wait", parent=call.traceparent, start_ns=call.queued_ns
+                )
+                wait.end(call.queued_ns + wait_ns)
+                exemplar = wait.exemplar
+            self._recorder.observe("chatbot.queue.wait", wait_ns / 1e6, _QUEUE, exemplar)
