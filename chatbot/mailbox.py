@@ -116,22 +116,30 @@ class Outbox:
         """Do as `gather` with a message that is encoded already."""
         self._gathered.append(data)
 
+    def gather_offered(self, message: Message) -> bool:
+        """Do as `gather` unless the queue is full. Raises MessageTooLarge."""
+        data = encode(message)
+        if self.waiting >= self._limit and not self._broken:
+            return False
+        self._gathered.append(data)
+        return True
+
     def flush(self) -> None:
         """Queue what was gathered."""
         if self._gathered:
             with self._changed:
                 self._append()
 
-    def send_now(self, message: Message) -> None:
-        """Write a message, and all that is queued before it, in this thread.
+    def send_now(self, *messages: Message) -> None:
+        """Write these messages, and all that is queued before them, in this thread.
 
         When it returns, the bytes are in the pipe and will be read even if this process dies at
         once. Blocks while the pipe is full. Raises MessageTooLarge.
         """
-        data = encode(message)
+        data = map(encode, messages)
         with self._writing:
             with self._changed:
-                self._append(data, wakes=False)
+                self._append(*data, wakes=False)
             self._write_queued()
 
     @property

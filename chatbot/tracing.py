@@ -401,17 +401,21 @@ class Recorder:
         """How many records have gathered, or would be made now."""
         return len(self._records) + self._sums.waiting
 
-    def flush(self, *, sums: bool = True) -> None:
+    def flush(self, *, sums: bool = True, through: Callable[[Report], bool] | None = None) -> None:
         """Offer what has gathered; keep it where the way is full. Without the `sums`: only spans and
-        lines of the log."""
+        lines of the log. `through` is another door to the same way."""
+        offer = through or self._offer
         if self._is_refused:  # what was measured adds up until the way is free
-            self._is_refused = not self._offer_records([])
+            self._is_refused = not self._offer_records([], offer)
             if self._is_refused:
                 return
         measured = self._sums.take() if sums and self._sums.waiting else []
-        self._is_refused = not self._offer_records(measured)
+        if measured or self._records:
+            self._is_refused = not self._offer_records(measured, offer)
 
-    def _offer_records(self, measured: list[EncodedMeasurement]) -> bool:
+    def _offer_records(
+        self, measured: list[EncodedMeasurement], offer: Callable[[Report], bool]
+    ) -> bool:
         """Offer the records and what was measured; return whether all of it was taken."""
         records, self._records = self._records, []  # at once: another thread may be adding
         records += measured
@@ -432,7 +436,7 @@ class Recorder:
                 self._role, self._slot, self._pid, payload, self._dropped, records=len(part)
             )
             try:
-                taken = self._offer(report)
+                taken = offer(report)
             except MessageTooLarge:  # of content that somebody put into attributes
                 self._dropped += len(part)
                 continue

@@ -109,21 +109,23 @@ class SseDecoder:
         self._event = ""
         self._data: list[bytes] = []
 
-    def feed(self, data: bytes) -> Iterator[tuple[str, bytes]]:
+    def feed(self, data: bytes) -> Iterable[tuple[str, bytes]]:
         """Yield the events that these bytes complete. Raises WireError beyond a cap."""
         goes_on = self._data or self._event or (self._at_start and data.startswith(_BOM))
         if goes_on or not self._lines.passes(data):
-            yield from self._take_lines(self._lines.feed(data))
-            return
+            return self._take_lines(self._lines.feed(data))
         self._at_start = False
-        *blocks, rest = data.split(b"\n\n")
-        for block in blocks:
-            if block.startswith(b"data: ") and b"\n" not in block:
-                yield "", block[6:]
+        lines = data.split(b"\n")
+        lines.pop()
+        if any(lines[1::2]) or len(lines) % 2:  # not every event is one line
+            return self._take_lines(lines)
+        events: list[tuple[str, bytes]] = []
+        for line in lines[::2]:
+            if line.startswith(b"data: "):
+                events.append(("", line[6:]))
             else:
-                yield from self._take_lines((*block.split(b"\n"), b""))
-        if rest:
-            yield from self._take_lines(rest[:-1].split(b"\n"))
+                events += self._take_lines((line, b""))
+        return events
 
     def close(self) -> Iterator[tuple[str, bytes]]:
         """Yield the last event, where no blank line ends it.

@@ -30,10 +30,17 @@ class StreamParser(ABC):
         """Yield the events that these bytes complete. Raises WireError."""
         if self._finished:
             return
-        for name, payload in self._payloads.feed(data):
-            yield from self._take(name, payload)
-            if self._finished:
-                return  # type: ignore[unreachable] # `_read` has set it meanwhile
+        events: list[Event] = []
+        read = self._read
+        try:
+            for name, payload in self._payloads.feed(data):
+                events += read(payload) if not name else self._take(name, payload)
+                if self._finished:
+                    break  # type: ignore[unreachable] # `_read` has set it meanwhile
+        except WireError:
+            yield from events
+            raise
+        yield from events  # all at once: to be woken up for each would double what reading it costs
 
     def close(self) -> list[Event]:
         """Return what the end of the body completes. Raises WireError unless the answer is whole."""

@@ -1,6 +1,7 @@
 """A worker: makes LLM calls over HTTP, many at once, on one event loop.
 
     process.py   messages in, messages out: a task per call, and what ends them (start here)
+    announcer.py what stands in the pipe before a request is sent
     call.py      one call from its first byte to its terminal message
     reading.py   the reading of its stream
     answer.py    what has come of an answer so far (pure)

@@ -1,6 +1,7 @@
 """What has come of an answer so far: its text, its end, and what the server said about itself. Pure."""
 
 import io
+from collections.abc import Iterable
 
 from chatbot.errors import WireError
 from chatbot.messages import Completion
@@ -33,6 +34,19 @@ class Answer:
         self._is_streamed = is_streamed
         self._runs: list[tuple[bool, list[str]]] = []
         self._chars = 0
+
+    def take_all(self, events: Iterable[Event]) -> None:
+        """Do as `take` with each of them."""
+        write, is_streamed = self._text.write, self._is_streamed
+        for event in events:
+            if is_streamed or type(event) is not Text:
+                self.take(event)
+                continue
+            self._chars += len(event.text)
+            if self._chars > MAX_CHARS:
+                raise _too_long()
+            write(event.text)
+            self.texts += 1
 
     def take(self, event: Event) -> None:
         """Take an event in. Raises WireError when the answer grows beyond what can be kept."""
@@ -89,7 +103,7 @@ class Answer:
     def _add(self, kept: io.StringIO, piece: str, is_reasoning: bool) -> None:
         self._chars += len(piece)
         if self._chars > MAX_CHARS:
-            raise WireError("malformed", "the answer is too long to be kept")
+            raise _too_long()
         kept.write(piece)
         if not self._is_streamed:
             return
@@ -100,3 +114,7 @@ class Answer:
 
     def _has_room_for(self, name: str) -> bool:
         return len(self.usage) < MAX_COUNTS and len(name) <= MAX_NAME_CHARS
+
+
+def _too_long() -> WireError:
+    return WireError("malformed", "the answer is too long to be kept")

@@ -13,13 +13,13 @@ from chatbot.messages import (
     Cancelled,
     Failed,
     Retrying,
-    Sending,
     Timing,
 )
 from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder, Span
 from chatbot.wire import FORMATS, failures
 from chatbot.worker import retry
+from chatbot.worker.announcer import Announcer
 from chatbot.worker.client import Client
 from chatbot.worker.deadline import Deadline
 from chatbot.worker.faults import FOREIGN
@@ -49,6 +49,7 @@ class LlmCall:
         redact: Redactor,
         recorder: Recorder,
         outbox: Outbox,
+        announcer: Announcer,
         meter: LagMeter,
     ) -> None:
         self._call = call
@@ -59,6 +60,7 @@ class LlmCall:
         self._redact = redact
         self._recorder = recorder
         self._outbox = outbox
+        self._announcer = announcer
         self._stopwatch = Stopwatch(meter) if call.measured else None
         self._reading = Reading(call, settings, outbox, self._stopwatch)
         self._is_answered = False  # a response with status 200 has begun: there is no way back
@@ -161,8 +163,11 @@ class LlmCall:
             request = self._format.build_chat(
                 call.target, call.messages, stream=True, api_key=backend.api_key
             )
-            attempt.begin(request.method, server.base_url + request.path)
-            self._tell_sending(retries)
+            attempt.begin(request.method, server.base_url, request.path)
+            if retries:  # it has been told; but its new spans have not
+                self._recorder.flush(sums=False)
+            else:
+                await self._announcer.sending(call)
             if self._stopwatch is not None:
                 self._stopwatch.sending()
             async with self._client.open(server, request, attempt.traceparent) as response:
@@ -183,15 +188,6 @@ class LlmCall:
             raise
         finally:
             attempt.end(self._reading.answer)
-
-    def _tell_sending(self, retries: int) -> None:
-        """Put into the pipe, before the first network byte, that a request is being sent: if this
-        process dies, the dispatcher can tell which of its calls may have been paid for. The spans that
-        have begun go along, so that telemetry can end them.
-        """
-        self._recorder.flush(sums=False)
-        if not retries:
-            self._outbox.send_now(Sending(self._call.request_id, self._call.attempt))
 
     async def _expect_success(self, response: Response) -> None:
         """Raise the CallError that a response with an error status is, however its body ends."""
@@ -236,8 +232,11 @@ class LlmCall:
         call = self._call
         if call.queued_ns:
             wait_ns = max(process.start_ns - call.queued_ns, 0)
-            wait = self._recorder.span(
-                "queue_wait", parent=call.traceparent, start_ns=call.queued_ns
-            )
-            wait.end(call.queued_ns + wait_ns)
-            self._recorder.observe("chatbot.queue.wait", wait_ns / 1e6, _QUEUE, wait.exemplar)
+            exemplar = ""
+            if process.is_recorded:
+                wait = self._recorder.span(
+                    "queue_wait", parent=call.traceparent, start_ns=call.queued_ns
+                )
+                wait.end(call.queued_ns + wait_ns)
+                exemplar = wait.exemplar
+            self._recorder.observe("chatbot.queue.wait", wait_ns / 1e6, _QUEUE, exemplar)

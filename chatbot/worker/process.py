@@ -39,6 +39,7 @@ from chatbot.messages import (
 )
 from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder
+from chatbot.worker.announcer import Announcer
 from chatbot.worker.call import LlmCall
 from chatbot.worker.client import Client
 from chatbot.worker.lag import LagMeter
@@ -72,6 +73,7 @@ class Worker:
         self._recorder = recorder
         self._redact = redactor_for(settings)
         self._client = Client(settings)
+        self._announcer = Announcer(outbox, recorder)
         self._meter = LagMeter()
         self._tasks: dict[str, asyncio.Task[Message]] = {}
         self._ended: list[tuple[Call | ListModels, asyncio.Task[Message]]] = []
@@ -152,25 +154,26 @@ class Worker:
         """
         ended, self._ended = self._ended, []
         try:
-            self._recorder.flush()
+            self._recorder.flush(through=self._outbox.gather_offered)
         except Exception as defect:  # noqa: BLE001 - telemetry must not keep a call from its end
             self._log_defect(defect)
         for asked, task in ended:
             self._report(asked, task)
+        self._outbox.flush()
 
     def _report(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
         if task.cancelled():  # before its first step, so that nothing was sent
-            self._outbox.send(_cancelled(asked))
+            self._outbox.gather(_cancelled(asked))
         else:
             error = task.exception()
             try:
                 if error is None:
-                    self._outbox.send(task.result())
+                    self._outbox.gather(task.result())
             except Exception as unsendable:  # noqa: BLE001 - whatever it is, the call must end
                 error = unsendable
             if error is not None:  # a defect of ours costs its own call, not the others
                 self._log_defect(error)
-                self._outbox.send(_broken(asked, error))
+                self._outbox.gather(_broken(asked, error))
 
     def _log_defect(self, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
@@ -187,6 +190,7 @@ class Worker:
             self._redact,
             self._recorder,
             self._outbox,
+            self._announcer,
             self._meter,
         ).run()
 

@@ -75,10 +75,8 @@ class Reading:
 
         What came before an error in the same read is kept.
         """
-        take = self.answer.take
         try:
-            for event in parser.feed(data):
-                take(event)
+            self.answer.take_all(parser.feed(data))
         finally:
             has_content = self._pass_on(attempt)
         return has_content

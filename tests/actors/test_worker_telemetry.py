@@ -443,14 +443,16 @@ def test_calls_that_end_together_are_reported_together_behind_what_they_measured
     said: list[Message] = []
 
     class Pipe:
-        def send(self, message: Message) -> None:
+        def gather(self, message: Message) -> None:
             said.append(message)
-            if len(said) > 3:
-                all_told.set()
 
-        def offer(self, report: Report) -> bool:
+        def gather_offered(self, report: Report) -> bool:
             said.append(report)
             return True
+
+        def flush(self) -> None:
+            if len(said) > 3:
+                all_told.set()
 
     async def work(request_id: str) -> Message:
         await may_end.wait()
@@ -467,7 +469,7 @@ def test_calls_that_end_together_are_reported_together_behind_what_they_measured
         await asyncio.wait_for(all_told.wait(), DEADLINE_S)
 
     may_end, all_told, outbox = asyncio.Event(), asyncio.Event(), cast("Outbox", Pipe())
-    recorder = Recorder("worker", 0, outbox.offer)
+    recorder = Recorder("worker", 0, outbox.gather_offered)
     asyncio.run(run())
     report, *ends = said
     assert isinstance(report, Report)

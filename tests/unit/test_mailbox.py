@@ -237,6 +237,15 @@ def test_sending_to_a_peer_that_is_gone_neither_fails_nor_blocks() -> None:
     assert outbox.close(5)
 
 
+def test_several_are_sent_now_in_one_frame_behind_what_was_offered_for_it() -> None:
+    reader, writer = pipe()
+    outbox = Outbox(writer, limit=1)
+    assert outbox.gather_offered(Ready(1))
+    assert not outbox.gather_offered(Ready(2))  # as many wait as may
+    outbox.send_now(Ready(3), Ready(4))
+    assert reader.recv_bytes() == frame_of([encode(Ready(n)) for n in (1, 3, 4)])
+
+
 def test_an_inbox_yields_what_has_gathered_and_an_empty_batch_when_idle() -> None:
     reader, writer = pipe()
     inbox: Inbox[Any] = Inbox(reader, ANY)
