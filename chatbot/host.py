@@ -152,6 +152,25 @@ def collect_seldom() -> None:
     gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
+def room_in_pipe(connection: Any) -> int:
+    """Return how many bytes can surely be written to a pipe now without waiting for its reader.
+
+    Linux tells of a pipe that nobody has to read from first; 0 is "perhaps none", and elsewhere always so.
+    A write may begin a page of its own, so that only half of the room is counted on.
+    """
+    if sys.platform != "linux":
+        return 0
+    import fcntl
+    import termios
+
+    unread = bytearray(4)
+    try:
+        fcntl.ioctl(connection.fileno(), termios.FIONREAD, unread)
+        return 0 if any(unread) else fcntl.fcntl(connection.fileno(), fcntl.F_GETPIPE_SZ) // 2
+    except OSError:  # closed, or no pipe
+        return 0
+
+
 def silence_stderr() -> None:
     """Send what is written to file descriptor 2 nowhere, for good: also what C code writes there."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

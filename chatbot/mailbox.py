@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from chatbot import host
 from chatbot.errors import MessageTooLarge
 from chatbot.messages import Message, Stop
 
@@ -32,6 +33,7 @@ MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - 5  # an array header takes up to five byte
 _QUEUED_MESSAGES = 4096
 _QUEUED_BATCHES = 64
 _PAUSE_S = 0.001
+_HEADERS_BYTES = 32  # of a frame, at most: the array's, and that of the connection
 
 M = TypeVar("M")
 _encoder = msgspec.msgpack.Encoder()
@@ -125,10 +127,26 @@ class Outbox:
         return True
 
     def flush(self) -> None:
-        """Queue what was gathered."""
-        if self._gathered:
+        """Queue what was gathered; write it in this thread where that surely blocks nobody.
+
+        So it is with a peer that has read all there was: the other thread need not wake up for it.
+        """
+        if not self._gathered:
+            return
+        if not self._writing.acquire(blocking=False):  # it is just writing
             with self._changed:
                 self._append()
+            return
+        try:
+            with self._changed:
+                self._append(wakes=False)
+                size = sum(map(len, self._queue)) + _HEADERS_BYTES
+                if self._preamble or size > host.room_in_pipe(self._connection):
+                    self._changed.notify_all()
+                    return
+            self._write_queued()
+        finally:
+            self._writing.release()
 
     def send_now(self, *messages: Message) -> None:
         """Write these messages, and all that is queued before them, in this thread.
@@ -172,6 +190,7 @@ class Outbox:
         if self._preamble:
             with self._writing:
                 self._write(self._preamble)
+                self._preamble = b""
         while True:
             with self._changed:
                 while not self._queue and not self._closed:

@@ -62,7 +62,7 @@ from chatbot.messages import (
     refused,
 )
 from chatbot.supervisor.flight import MAX_DEATHS, Job, Phase, Request
-from chatbot.supervisor.ledger import POISON_AFTER, TERMINALS, Ledger, Told
+from chatbot.supervisor.ledger import POISON_AFTER, Ledger, Told
 from chatbot.supervisor.pool import Pool
 from chatbot.supervisor.tally import Tally
 
@@ -128,7 +128,7 @@ class Dispatcher:
                 self._ledger.acknowledge(message.request_id, Ask)
                 self._accepted(message, now)
             case Saved():
-                self._ledger.acknowledge(message.request_id, *TERMINALS)
+                self._ledger.acknowledge(message.request_id, Terminal)
                 self._forget_answer(message.request_id)
                 self._send("ui", message)
             case Notice():
@@ -147,6 +147,7 @@ class Dispatcher:
         match message:
             case Sending():
                 job.phase = Phase.SENDING
+                return []  # nothing follows from it
             case Retrying():
                 self._to_subscribers(job, message)
             case Delta():
@@ -523,9 +524,11 @@ class Dispatcher:
         self._out.append(Send(to, slot, message))
 
     def _flush(self) -> list[Send]:
-        self._give_out()
-        for message in self._ledger.due():
-            self._send("store", message)
+        if self._pool.waiting_number:
+            self._give_out()
+        if self._ledger.has_unsent:
+            for message in self._ledger.due():
+                self._send("store", message)
         out, self._out = self._out, []
         return out
 

@@ -7,6 +7,9 @@ A message may be what the store dies of. One that was on its way in two deaths i
 that, with nothing behind it until it is acknowledged; one that two more stores die of is poison.
 """
 
+from types import UnionType
+from typing import get_args
+
 import msgspec
 
 from chatbot.history import DIGEST_OF_NOTHING, extended
@@ -22,7 +25,7 @@ from chatbot.messages import (
     Undo,
 )
 
-TERMINALS: tuple[type[Message], ...] = (Answered, Failed, Cancelled, Interrupted)
+_TERMINALS = frozenset(get_args(Terminal))
 ALONE_AFTER = 2
 POISON_AFTER = 4
 KEPT_MESSAGES = 2000
@@ -30,7 +33,8 @@ KEPT_CHARACTERS = 32 * 1024 * 1024
 NOTHING_SAVED = "this program was started without saving, so there is nothing to look in"
 
 Told = Ask | Terminal | Query
-Key = tuple[str, type[Message]]
+Kind = type[Message] | UnionType  # `Terminal` stands for all four: a request has one
+Key = tuple[str, Kind]
 
 
 class _Entry:
@@ -70,7 +74,8 @@ class Ledger:
         """Remember a message until it is acknowledged; `known`: the store has done it already."""
         if not self._saves:
             return
-        key = (message.request_id, type(message))
+        kind = type(message)
+        key = (message.request_id, Terminal if kind in _TERMINALS else kind)
         if self.gone:
             message = _compact(message)
             characters = self._kept_characters + _characters_of(message)
@@ -81,6 +86,11 @@ class Ledger:
         self._entries[key] = _Entry(message)
         if not known:
             self._unsent[key] = None
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits to be told, as soon as there is somebody to be told it."""
+        return bool(self._unsent)
 
     def due(self) -> list[Told]:
         """Return what the store is to be told now, in order."""
@@ -111,7 +121,7 @@ class Ledger:
         """Whether an `Ask` of this request stands unacknowledged."""
         return (request_id, Ask) in self._entries
 
-    def acknowledge(self, request_id: str, *kinds: type[Message]) -> None:
+    def acknowledge(self, request_id: str, *kinds: Kind) -> None:
         """Forget the messages of these kinds: the store has them."""
         for kind in kinds:
             key = (request_id, kind)

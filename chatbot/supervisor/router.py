@@ -242,6 +242,9 @@ class Router:
         queued_ns = time.time_ns()
         if call.ready_s is not None:
             queued_ns -= max(round((time.monotonic() - call.ready_s) * 1e9), 0)
+        if not is_sampled(call.traceparent):
+            worker.outbox.gather(msgspec.structs.replace(call, queued_ns=queued_ns, ready_s=None))
+            return
         with self._hop(call, "llm.requests", queued_ns) as span:
             span.set("attempt", call.attempt)
             worker.outbox.gather(
