@@ -115,9 +115,7 @@ class Database:
     def write_row(self, sql: str, values: tuple[Value, ...]) -> int:
         """Do as `write`, with the values in order: for what is done for every message, since SQLite finds
         a number sooner than a name."""
-        return self._write(
-            sql, [value if value is None else _fitting(value) for value in values]
-        )
+        return self._write(sql, [value if value is None else _fitting(value) for value in values])
 
     def _write(self, sql: str, values: "dict[str, Value] | list[Value]") -> int:
         try:

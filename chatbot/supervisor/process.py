@@ -86,6 +86,8 @@ def run(settings: Settings) -> int:
     # And it passes the command line to every child, by a write that waits for the child to read.
     del sys.argv[1:]
     host.collect_seldom()
+    if settings.ui.mode == "simulate":
+        host.yield_to_who_runs()
     return Supervisor(settings).run()
 
 

@@ -8,7 +8,6 @@ Every call ends in exactly one terminal message, sent from one place, `Worker._r
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import traceback
@@ -52,7 +51,6 @@ SETTINGS = WorkerSettings
 _STOP_S = 0.5
 _TRACEBACK_CHARS = 4000
 _FRAMES = 8
-_COLLECT_AFTER = 10_000  # objects; Python's own is 700
 
 
 def main(
@@ -60,7 +58,7 @@ def main(
 ) -> ExitCode:
     """Serve calls until a Stop comes; then cancel what still runs, and report it as cancelled."""
     worker = Worker(settings, outbox, recorder)
-    with _libraries_logged_to(recorder, redactor_for(settings)), _collecting_less():
+    with _libraries_logged_to(recorder, redactor_for(settings)):
         return host.run_async(worker.serve(inbox))
 
 
@@ -232,20 +230,6 @@ class _ToRecorder(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         said = f"{record.getMessage()} {error!r}" if error else record.getMessage()
         self._recorder.log("warning", "library", logger=record.name, message=self._redact(said))
-
-
-@contextlib.contextmanager
-def _collecting_less() -> Iterator[None]:
-    """Look for cycles seldom, and never among what was loaded at the start. Thousands of open calls are
-    many objects and no cycles: to walk through them again and again takes a tenth of a worker's time."""
-    thresholds = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 @contextlib.contextmanager
