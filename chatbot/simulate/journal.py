@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from chatbot import host
 from chatbot.errors import ChatbotError, UsageError
 from chatbot.messages import Target
 from chatbot.simulate.schedule import Start
@@ -38,7 +39,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     simulation: Simulation
     target: Target
-    settings: dict[str, object] = {}
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -170,9 +170,7 @@ def to_text(value: object) -> str:
 def _append(path: Path) -> int:
     """Open a file for writing at its end, behind a line's end: a kill may have torn the last line."""
     try:
-        file = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600
-        )
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | host.BINARY, 0o600)
         if size := os.lseek(file, 0, os.SEEK_END):
             os.lseek(file, size - 1, os.SEEK_SET)
             if os.read(file, 1) != b"\n":

@@ -1,15 +1,14 @@
 """What a run was measured on, and what its processes used: processor time and memory, by psutil."""
 
 import contextlib
-import os
 import platform
-import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 import psutil
 
+from chatbot import host
 from chatbot.messages import ProcessStatus
 from chatbot.simulate.result import Machine, Process
 
@@ -25,29 +24,12 @@ def describe() -> Machine:
             libraries[name] = version(name)
     return Machine(
         os=f"{platform.system()} {platform.release()}",
-        cpu=_processor(),
-        cores=cores(),
+        cpu=host.processor(),
+        cores=host.cores(),
         memory_mb=psutil.virtual_memory().total // _MB,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         libraries=libraries,
     )
-
-
-def cores() -> int:
-    """Return how many processors this program may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    """Return the name of the processor: Linux tells it in a file, the others by `platform`."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 class Used(msgspec.Struct):
