@@ -82,9 +82,7 @@ def test_no_more_turns_are_under_way_than_are_allowed(simulate: Any) -> None:
     assert code == 0, errors
     assert adds_up(run).totals.answered == 12
     moments = sorted(
-        moment
-        for turn in run.turns()
-        for moment in ((turn["asked_ns"], 1), (turn["done_ns"], -1))
+        moment for turn in run.turns() for moment in ((turn["asked_ns"], 1), (turn["done_ns"], -1))
     )
     under_way = [sum(change for _, change in moments[:end]) for end in range(len(moments) + 1)]
     assert max(under_way) == 2
