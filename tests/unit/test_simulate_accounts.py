@@ -89,6 +89,8 @@ def test_processor_time_is_shared_by_the_turns_of_the_same_time(
     case = Case()
     process = (ProcessStatus("worker", 0, 7, "ready", 1.0),)
     case.end_turns(30, "answered")
+    cpu_s = 1.0
+    case.accounts.look(StatusRead("0", process))
     cpu_s = 2.0
     case.accounts.look(StatusRead("a", process), begin=True)  # a seat that was killed, and is back
     case.end_turns(10, "answered")
