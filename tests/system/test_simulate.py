@@ -193,7 +193,8 @@ def test_the_server_s_own_clock_is_in_the_report(simulate: Any) -> None:
 
 
 posix = pytest.mark.skipif(
-    sys.platform == "win32", reason="signals that kill or interrupt one process or a group are POSIX's"
+    sys.platform == "win32",
+    reason="signals that kill or interrupt one process or a group are POSIX's",
 )
 
 

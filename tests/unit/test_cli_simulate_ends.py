@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,12 @@ def write_result(directory: Path, *, failed: int = 0) -> None:
     result = some_result(seed=1)
     totals = msgspec.structs.replace(
         result.totals,
-        asked=1000, answered=1000 - failed, failed=failed,
-        cancelled=0, interrupted=0, lost=0,
+        asked=1000,
+        answered=1000 - failed,
+        failed=failed,
+        cancelled=0,
+        interrupted=0,
+        lost=0,
     )
     directory.mkdir(parents=True, exist_ok=True)
     (directory / RESULT).write_bytes(
@@ -75,7 +80,7 @@ def test_a_report_that_cannot_be_written_is_one_line(
 def test_two_runs_that_begin_in_one_second_have_two_directories(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place.time, "strftime", lambda form: "now")
+    monkeypatch.setattr(time, "strftime", lambda form: "now")
     names = []
     for _ in range(3):
         names.append(place.new_name("all"))

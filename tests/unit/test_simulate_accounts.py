@@ -129,7 +129,8 @@ def test_turns_of_a_calibration_are_in_no_total() -> None:
 
 def test_what_was_answered_is_what_the_calibration_after_it_is_like() -> None:
     case = Case()
-    assert case.accounts.served is None
+    nothing = case.accounts.served
+    assert nothing is None
     case.end_turns(3, "answered")  # 20 ms to the first, five chunks with gaps of 2 ms
     case.accounts.end(START + S)
     served = case.accounts.served

@@ -63,7 +63,7 @@ def test_of_the_memory_the_most_is_kept_that_was_seen_since_it_began() -> None:
     processes = Processes(p1=(0.0, 900.0))
     usage = Usage(processes)
     usage.look([status(1)])
-    seen = []
+    seen: list[float] = []
     for mb in (100.0, 300.0, 200.0):
         processes.used[1] = (0.0, mb)
         if not seen:
