@@ -18,17 +18,17 @@ from chatbot.simulate.journal import REPORT, RESULT, TABLE, TURNS
 from chatbot.simulate.result import Result, decode
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment
-from tests.system.test_simulate import QUICK, Simulation, adds_up
+from tests.system.test_simulate import QUICK, Simulation, adds_up, sim_server
 
 
 @pytest.fixture
 def simulate(tmp_path: Path) -> Iterator[Any]:
     begun: list[Simulation] = []
 
-    def begin(*arguments: str) -> Simulation:
+    def begin(*arguments: str, **environment: str) -> Simulation:
         directory = tmp_path / str(len(begun))
         directory.mkdir()
-        begun.append(Simulation(directory, *arguments))
+        begun.append(Simulation(directory, *arguments, **environment))
         return begun[-1]
 
     yield begin
@@ -86,6 +86,23 @@ def test_no_more_turns_are_under_way_than_are_allowed(simulate: Any) -> None:
     )
     under_way = [sum(change for _, change in moments[:end]) for end in range(len(moments) + 1)]
     assert max(under_way) == 2
+
+
+def test_without_a_calibration_only_the_run_is_asked(simulate: Any, tmp_path: Path) -> None:
+    with sim_server(tmp_path) as address:
+        run = simulate(
+            *("--backend", "ollama", "--model", "sim", "--sessions", "2", "--turns", "2"),
+            *("--calibration", "0", "--no-live"),
+            OLLAMA_HOST=address,
+        )
+        code, _, errors = run.finish()
+    assert code == 0, errors
+    result = adds_up(run)
+    assert {turn["phase"] for turn in run.turns()} == {"run"}
+    assert [accuracy.where for accuracy in result.accuracy] == ["run"]
+    pipeline = result.settings["pipeline"]
+    assert isinstance(pipeline, dict)
+    assert "server" not in pipeline  # of another program nothing is known
 
 
 def test_a_run_is_compared_with_itself_and_with_a_slower_one(simulate: Any, tmp_path: Path) -> None:
