@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from chatbot.simulate.journal import ASKED, REPORT, RESULT, TABLE, TURNS
+from chatbot.simulate.past import ASKED, REPORT, RESULT, TABLE, TURNS
 from chatbot.simulate.result import Result, decode
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment
