@@ -3,13 +3,17 @@
 One that was killed while it showed the result has nothing to put on: the next one shows it again.
 """
 
+import contextlib
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+from chatbot.actor import BEAT_EVERY_S
 from chatbot.errors import ChatbotError, ExitCode
 from chatbot.mailbox import Inbox, Outbox
-from chatbot.messages import Leaving, Ready, UiInbox
+from chatbot.messages import Beat, Leaving, Ready, UiInbox
 from chatbot.settings import UiSettings
 from chatbot.simulate.display import Display
 from chatbot.simulate.past import REPORT, RESULT, TABLE, is_over
@@ -34,12 +38,14 @@ def main(
     display = Display(settings, simulation)
     try:
         if settings.restarted and is_over(Path(simulation.out)):
-            code = _show_again(simulation, display)
+            with _beating(outbox):
+                code = _show_again(simulation, display)
         else:
             result, written, fault = Seat(
                 settings, simulation, inbox, outbox, recorder, display
             ).run()
-            display.end(result, written, fault)
+            with _beating(outbox):
+                display.end(result, written, fault)
             code = _code(result, written)
     except NothingAsked:
         display.say("ended before the first turn")
@@ -55,6 +61,24 @@ def main(
     recorder.flush()
     outbox.send(Leaving(code))
     return ExitCode.OK
+
+
+@contextlib.contextmanager
+def _beating(outbox: Outbox) -> Iterator[None]:
+    """Beat while the result is shown: whoever reads it may take all the time in the world."""
+    is_shown = threading.Event()
+
+    def beat() -> None:
+        while not is_shown.wait(BEAT_EVERY_S):
+            outbox.send(Beat())
+
+    thread = threading.Thread(target=beat, name="beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_shown.set()
+        thread.join()
 
 
 def _show_again(simulation: Simulation, display: Display) -> ExitCode:

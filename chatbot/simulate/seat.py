@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
+from chatbot.actor import BEAT_EVERY_S
 from chatbot.errors import ChatbotError
 from chatbot.ids import new_request_id
 from chatbot.mailbox import Inbox, Outbox
@@ -66,7 +67,6 @@ _INTERRUPTED, _ENDED = "interrupted", "the program was ended"
 BY_PERSON = frozenset({_INTERRUPTED, _ENDED})  # why a run ends early when somebody wants it to
 
 _IDLE_S = 0.25
-_BEAT_EVERY_S = 1.0
 _LOOK_EVERY_S = 2.0
 _BOOT_LOOK_S = 0.05
 _BOOT_WITHIN_S = 20.0
@@ -256,7 +256,7 @@ class Seat:
         """Show that the loop turns, or that it does what takes long."""
         now = time.perf_counter()
         if now >= self._beat_at:
-            self._beat_at = now + _BEAT_EVERY_S
+            self._beat_at = now + BEAT_EVERY_S
             self._outbox.send(Beat())
 
     def _tick(self, now: float) -> None:
