@@ -18,10 +18,20 @@ import msgspec
 from chatbot.errors import ChatbotError
 from chatbot.sanitize import one_line
 from chatbot.simulate.machine import Used
-from chatbot.simulate.past import ASKED, RESULT, RUN, TABLE, TURNS, Asked, Over, Run, read_turns
+from chatbot.simulate.past import (
+    ASKED,
+    RESULT,
+    RUN,
+    TABLE,
+    TURNS,
+    Asked,
+    Over,
+    Run,
+    beating,
+    read_turns,
+)
 from chatbot.simulate.turn import MEASURES, Turn
 
-_ROWS_A_BEAT = 10_000
 _BLOCK = 1 << 16
 
 _encode = msgspec.json.Encoder().encode
@@ -138,10 +148,8 @@ class Journal:
             with open(path, "w", encoding="utf-8", newline="") as file:
                 table = csv.writer(file)
                 table.writerow([*_COLUMNS, *(f"{name}_ms" for name in MEASURES)])
-                for number, turn in enumerate(read_turns(self.directory)):
+                for turn in beating(read_turns(self.directory), beat):
                     table.writerow(_row(turn))
-                    if not number % _ROWS_A_BEAT:
-                        beat()
         except OSError as error:
             self.fault = f"{path}: {error.strerror or error}"
             return False

@@ -16,8 +16,9 @@ asked.tsv is gone when the run is over and result.json is there. A line that bro
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -32,6 +33,8 @@ from chatbot.simulation import Simulation
 RUN, TURNS, ASKED = "run.json", "turns.jsonl", "asked.tsv"
 RESULT, REPORT, TABLE = "result.json", "report.html", "turns.csv"
 
+T = TypeVar("T")
+_ITEMS_A_BEAT = 10_000
 _decode = msgspec.json.Decoder(Turn).decode
 
 
@@ -120,14 +123,23 @@ def read_turns(directory: Path) -> Iterator[Turn]:
                 yield _decode(line)
 
 
-def take_up(directory: Path) -> Past:
-    """Return what there is of a run; nothing where it had not begun. Raises UsageError, OSError."""
+def beating(items: Iterable[T], beat: Callable[[], None]) -> Iterator[T]:
+    """Yield items, and call `beat` again and again: what there are many of takes long."""
+    for number, item in enumerate(items):
+        if not number % _ITEMS_A_BEAT:
+            beat()
+        yield item
+
+
+def take_up(directory: Path, beat: Callable[[], None] = lambda: None) -> Past:
+    """Return what there is of a run; nothing where it had not begun. `beat` is called again and again.
+    Raises UsageError, OSError."""
     if not (directory / RUN).exists():
         return Past()
     notes = _Notes()
     if (directory / ASKED).exists():
         with open(directory / ASKED, encoding="utf-8", newline="\n") as file:
-            for line in file:
+            for line in beating(file, beat):
                 if line.endswith("\n"):
                     notes.take(*line[:-1].split("\t"))
     return Past(
@@ -135,7 +147,7 @@ def take_up(directory: Path) -> Past:
         begins=notes.begins,
         overs=notes.overs,
         asked=tuple(notes.asked),
-        ended=tuple(read_turns(directory)),
+        ended=tuple(beating(read_turns(directory), beat)),
         restarted=tuple(notes.restarted),
         stopped=notes.stopped,
         not_saving=notes.not_saving,

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from chatbot.simulate.accounts import Accounts
 from chatbot.simulate.journal import Journal
 from chatbot.simulate.measured import lost
-from chatbot.simulate.past import Past
+from chatbot.simulate.past import Past, beating
 from chatbot.simulate.stages import Kind
 from chatbot.simulate.turn import Turn
 
 _KILLED = "the process of the sessions was killed"
-_TURNS_A_BEAT = 10_000
 
 
 def restore(
@@ -33,10 +32,8 @@ def restore(
         journal.ended(turns[-1])
     turns.sort(key=lambda turn: turn.asked_ns)
     accounts.begin(kind, past.begins.get(kind.number, _first_ns(turns)))
-    for number, turn in enumerate(turns):
+    for turn in beating(turns, beat):
         accounts.restore(turn)
-        if not number % _TURNS_A_BEAT:
-            beat()
     if over := past.overs.get(kind.number):
         accounts.end(over.end_ns, over.dropped)
     return turns

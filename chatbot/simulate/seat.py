@@ -2,12 +2,10 @@
 
     Start ──▶ Ask ──▶ … ──▶ Answered | Failed | Cancelled | Interrupted ──▶ Saved ──▶ Turn ──▶ turns.jsonl, Stats
 
-A run has one stage, or three: where the server does not tell its true times, the client measures itself
-before and after, against the simulated server. A seat that was killed is taken up again: what is known is counted
-again, and what was under way then is lost.
+It goes through the stages of the run, and may be ended in any of them. What the stages are, and what of them was done
+before a kill, is said by `programme`.
 """
 
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,19 +45,15 @@ from chatbot.messages import (
     Undone,
 )
 from chatbot.settings import UiSettings
-from chatbot.simulate import stages
 from chatbot.simulate.accounts import Accounts, new_run
 from chatbot.simulate.display import Display
 from chatbot.simulate.html import page
 from chatbot.simulate.journal import Journal, to_text
 from chatbot.simulate.news import News
-from chatbot.simulate.past import REPORT, RESULT, Over, Past, take_up
-from chatbot.simulate.prompts import Prompts
-from chatbot.simulate.restore import restore
+from chatbot.simulate.past import REPORT, RESULT, Past, take_up
+from chatbot.simulate.programme import Programme
 from chatbot.simulate.result import Result
-from chatbot.simulate.schedule import Schedule
 from chatbot.simulate.stage import Stage
-from chatbot.simulate.stages import Kind
 from chatbot.simulation import Simulation
 from chatbot.tracing import Recorder
 
@@ -103,7 +97,7 @@ class Seat:
         self._look_at = self._beat_at = 0.0
         self._is_interrupted = self._is_ended = False
         directory = Path(simulation.out)
-        self._past = take_up(directory) if settings.restarted else Past()
+        self._past = take_up(directory, self._beat) if settings.restarted else Past()
         self._journal = Journal(directory)
         self._run = self._past.run or new_run(settings, simulation)
         self._accounts = Accounts(self._run)
@@ -111,7 +105,16 @@ class Seat:
         self._news = News(self._accounts, self._journal, display)
         if settings.restarted:
             self._news.restarted("ui")
-        self._stage: Stage | None = None
+        self._programme = Programme(
+            self._run,
+            self._past,
+            self._accounts,
+            self._journal,
+            self._news,
+            outbox,
+            recorder,
+            self._beat,
+        )
 
     def run(self) -> tuple[Result, list[str], str]:
         """Put on every stage and write the result; return it, the files that were written, and what went wrong
@@ -124,13 +127,15 @@ class Seat:
                 raise NothingAsked from None
             self._journal.begin(self._run)
         try:
-            self._put_on_all()
+            for stage in self._programme.stages():
+                self._put_on(stage)
+                self._programme.end()
             self._close_accounts()
         except _Left:
-            if self._stage is not None:
+            if self._programme.stage is not None:
                 self._accounts.ended_early = self._accounts.ended_early or _ENDED
-                self._stage.give_up(time.perf_counter_ns())
-                self._end(self._stage)
+                self._programme.stage.give_up(time.perf_counter_ns())
+                self._programme.end()
         result = self._accounts.result()
         written = self._journal.finish({RESULT: to_text(result), REPORT: page(result)}, self._beat)
         return result, written, self._journal.fault
@@ -158,78 +163,23 @@ class Seat:
 
     # --- the stages ------------------------------------------------------------------------------
 
-    def _put_on_all(self) -> None:
-        simulation = self._simulation
-        calibrates = self._target.backend != "sim" and simulation.calibration_s > 0
-        if calibrates:
-            self._put_on(stages.before(simulation))
-        self._put_on(stages.run(simulation, self._target))
-        if calibrates and not self._accounts.has_truth:
-            self._put_on(stages.after(simulation, self._accounts.served))
-
-    def _put_on(self, kind: Kind) -> None:
-        """Go through one stage to its end, early or not; from where it was, if it had begun before."""
-        now_ns = time.perf_counter_ns()
-        if kind.number in self._past.overs:
-            restore(self._past, kind, self._accounts, self._journal, now_ns, self._beat)
-            return
-        if kind.number in self._past.begins:
-            stage = self._resume(kind, now_ns)
-        elif self._accounts.ended_early:
-            return
-        else:
-            stage = self._begin(kind, now_ns)
+    def _put_on(self, stage: Stage) -> None:
+        """Go through one stage to its end, early or not."""
         self._turn_until(lambda: stage.is_over or stage.is_late(time.perf_counter_ns()), None)
         if not stage.is_over:
             stage.cancel(time.perf_counter_ns())
             deadline = time.perf_counter() + _CANCEL_WITHIN_S
             if not self._turn_until(lambda: stage.is_over, deadline):
                 stage.give_up(time.perf_counter_ns())
-        self._end(stage)
-
-    def _begin(self, kind: Kind, now_ns: int) -> Stage:
-        self._journal.begin_stage(kind.number, now_ns)
-        self._accounts.begin(kind, now_ns)
-        if kind.number == stages.RUN and self._news.status is not None:
-            self._news.look(self._news.status, begin=True)
-        return self._new_stage(kind, now_ns)
-
-    def _resume(self, kind: Kind, now_ns: int) -> Stage:
-        """Go on where the seat was killed. The turns that were under way are counted as lost."""
-        stage = self._new_stage(kind, self._past.begins[kind.number])
-        turns = restore(self._past, kind, self._accounts, self._journal, now_ns, self._beat)
-        stage.resume(turns, self._past.open(kind), now_ns)
-        return stage
-
-    def _new_stage(self, kind: Kind, start_ns: int) -> Stage:
-        simulation = kind.simulation
-        self._stage = Stage(
-            kind,
-            Schedule(simulation, start_ns, random.Random(simulation.seed)),  # noqa: S311 - to be repeatable
-            Prompts(simulation),
-            self._outbox,
-            self._recorder,
-            self._journal,
-            self._accounts,
-            prefix=f"session_{int(self._run.started)}_{self._run.run_id}{kind.number}",
-            saves=self._simulation.saves and not self._accounts.not_saving,
-        )
-        self._stage.is_stopped = bool(self._accounts.ended_early)
-        return self._stage
-
-    def _end(self, stage: Stage) -> None:
-        over = Over(time.perf_counter_ns(), stage.schedule.dropped)
-        self._accounts.end(over.end_ns, over.dropped)
-        self._journal.end_stage(stage.kind.number, over)
-        self._stage = None
 
     def _stop_early(self, reason: str) -> None:
-        if self._stage is None:
+        stage = self._programme.stage
+        if stage is None:
             raise _Left
         if not self._accounts.ended_early:
             self._accounts.ended_early = reason
             self._journal.stopped(reason)
-        self._stage.is_stopped = True
+        stage.is_stopped = True
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -240,10 +190,10 @@ class Seat:
             if deadline is not None and now >= deadline:
                 return False
             wait_s = max(min(self._look_at - now, _IDLE_S), 0.0)
-            if self._stage is not None:
-                self._stage.ask_due(time.perf_counter_ns())
-                self._stage.send()
-                next_ns = self._stage.schedule.next_ns()
+            if stage := self._programme.stage:
+                stage.ask_due(time.perf_counter_ns())
+                stage.send()
+                next_ns = stage.schedule.next_ns()
                 if next_ns is not None:
                     wait_s = min(wait_s, max((next_ns - time.perf_counter_ns()) / 1e9, 0.0))
             self._journal.flush()
@@ -266,27 +216,28 @@ class Seat:
             self._look_at = now + _LOOK_EVERY_S
             self._outbox.send(ReadStatus(new_request_id()))
             self._recorder.flush()
-        if self._stage is not None:
+        if self._programme.stage is not None:
             if self._display.is_due(now):
                 self._display.show(self._accounts.live(time.perf_counter_ns()))
             if reason := self._accounts.hopeless(time.perf_counter_ns()):
                 self._stop_early(reason)
 
     def _take(self, message: UiInbox) -> None:
+        stage = self._programme.stage
         match message:
             case Answered() | Failed() | Cancelled() | Interrupted():
-                if self._stage is not None:
-                    self._stage.ended(message, time.perf_counter_ns())
+                if stage is not None:
+                    stage.ended(message, time.perf_counter_ns())
             case Saved(request_id):
-                if self._stage is not None:
-                    self._stage.saved(request_id, time.perf_counter_ns())
+                if stage is not None:
+                    stage.saved(request_id, time.perf_counter_ns())
             case Loaded():
-                if self._stage is not None:
-                    self._stage.loaded(message, time.perf_counter_ns())
+                if stage is not None:
+                    stage.loaded(message, time.perf_counter_ns())
             case NotSaving():
                 self._news.take(message)
-                if self._stage is not None:
-                    self._stage.not_saving()
+                if stage is not None:
+                    stage.not_saving()
             case ProcessRestarted() | StatusRead() | ModelsListed() | Flushed():
                 self._news.take(message)
             case Saving() | Notice():

@@ -253,7 +253,6 @@ def test_a_seat_that_hangs_is_replaced(simulate: Any) -> None:
     result = adds_up(run)
     assert result.restarts == {"ui": 1}
     assert result.ended_early == "interrupted"
-    assert result.totals.lost
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pipe that is full takes nothing")

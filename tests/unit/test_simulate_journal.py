@@ -159,6 +159,17 @@ def test_a_torn_line_is_none_and_the_next_is_whole(tmp_path: Path) -> None:
     assert past.ended == (turn(0), turn(2))
 
 
+def test_who_takes_up_much_shows_that_it_lives(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin(run_in(tmp_path))
+    for session in range(10_001):
+        journal.asked(asked(session))
+    journal.flush()
+    beats: list[int] = []
+    take_up(tmp_path, lambda: beats.append(1))
+    assert len(beats) == 2
+
+
 def test_before_it_has_begun_there_is_nothing_to_take_up(tmp_path: Path) -> None:
     Journal(tmp_path)
     assert take_up(tmp_path).run is None
