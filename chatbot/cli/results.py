@@ -73,7 +73,7 @@ def run_compare(argv: list[str]) -> int:
 def read_result(path: str) -> "Result":
     """Return the result in a file, or in a run's directory. Raises UsageError."""
     from chatbot.errors import UsageError
-    from chatbot.simulate.journal import RESULT
+    from chatbot.simulate.past import RESULT
     from chatbot.simulate.result import decode
 
     file = os.path.join(path, RESULT) if os.path.isdir(path) else path

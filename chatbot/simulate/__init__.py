@@ -1,9 +1,11 @@
 """`chatbot simulate`: many sessions in the seat of the UI, and a report of how they were served.
 
-    process.py     the seat: asks what is due, takes what has ended (start here)
+    process.py     has the run put on, and says how it went (start here)
+    seat.py        … asks what is due, takes what has ended; news.py: what it hears besides
+    programme.py   the stages of the run, one after the other; stages.py: which there are, stage.py: one of them
     schedule.py    when which session asks its next turn; arrivals.py has the times of an open load (pure)
     prompts.py     what it says; draw.py has the numbers for that, and for thinking (pure)
-    journal.py     the files of a run, written as it goes, so that it can be taken up again after a kill
+    journal.py     writes the files of a run as it goes; past.py reads them, restore.py counts them again after a kill
     turn.py        one turn, as it was measured; what follows from that (pure)
     histogram.py   counts of values, to three digits, that can be merged (pure)
     stats.py       what the turns add up to (pure): in time (timeline.py), a second (window.py), just now (pulse.py)
