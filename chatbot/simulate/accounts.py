@@ -18,7 +18,7 @@ from chatbot.simulate.schedule import Schedule, Start
 from chatbot.simulate.stages import RUN, Kind, Served
 from chatbot.simulate.stats import Figures, Stats
 from chatbot.simulate.turn import Turn
-from chatbot.simulate.verdict import Evidence, cpu_share, judge
+from chatbot.simulate.verdict import Evidence, busiest, cpu_share, judge
 from chatbot.simulation import Simulation
 from chatbot.version import __version__
 
@@ -74,6 +74,8 @@ class Accounts:
         if self._is_run and self._schedule is not None:
             self._ended_ns = now_ns
             self._stats.dropped(self._schedule.dropped)
+            if self.ended_early and self._schedule.draining_since_ns is not None:
+                self._stats.falling(self._schedule.draining_since_ns)
             self._figures = self._stats.figures(now_ns)
         self._schedule = None
 
@@ -181,7 +183,8 @@ class Accounts:
                 timeline=figures.timeline,
                 accuracy=accuracy,
                 cpu_share=cpu_share(processes, looked_s, described.cores),
-                had_room=self._had_room(figures),
+                busiest=busiest(processes, looked_s),
+                ended_early=self.ended_early,
             )
         )
         return Result(
@@ -214,14 +217,6 @@ class Accounts:
             not_saving=self.not_saving,
             telemetry_dropped=self._telemetry_dropped,
         )
-
-    def _had_room(self, figures: Figures) -> bool:
-        """Whether every turn could be asked when it was due, as far as the bounds go."""
-        simulation = self._run.simulation
-        most, sessions = simulation.max_concurrency, simulation.sessions
-        is_full = bool(most) and figures.most_in_flight >= most
-        has_all = simulation.is_open and bool(sessions) and figures.most_sessions >= sessions
-        return not (is_full or has_all)
 
 
 def _settings(run: Run) -> dict[str, object]:
