@@ -8,7 +8,7 @@
     histogram.py   counts of values, to three digits, that can be merged (pure)
     stats.py       what the turns add up to (pure): in time (timeline.py), a second (window.py), just now (pulse.py)
     accuracy.py    how wrong the client's own clock readings are (pure)
-    verdict.py     whether the result can be believed, and who was the limit (pure)
+    verdict.py     whether the result can be believed, and who was the limit; own.py: how much is the client's (pure)
     result.py      what is reported: the form of result.json (pure)
     live_state.py  what is known while it goes on (pure)
     live.py        the lines that are shown meanwhile (pure)

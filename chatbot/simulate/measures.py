@@ -59,7 +59,7 @@ def is_told_apart(name: str, metrics: Mapping[str, Metric]) -> bool:
     if metric is None or not (metric.count or metric.failed):
         return False
     if name in ("own_late", "waited"):  # without a bound there is room at any time
-        return bool(waited := metrics.get("waited")) and bool(waited.max)
+        return bool(metrics.get("waited", metric).max)
     return name not in _AS or metric != metrics.get(_AS[name])
 
 
@@ -70,8 +70,7 @@ def accuracy_line(accuracy: Accuracy) -> str:
     if not accuracy.turns:
         return f"accuracy {where}: not known, no turn told the truth"
     return (
-        f"accuracy {where}: TTFT from sending {signed(error.p50)} ms p50, {signed(error.p99)} ms p99"
-        f" against the server's own clock, from when due {signed(own.p50)} and {signed(own.p99)} ms"
-        f" ({accuracy.turns:,} turns at"
+        f"accuracy {where}: TTFT from sending {signed(error.p50)} ms p50, {signed(error.p99)} ms p99,"
+        f" from when due {signed(own.p50)} and {signed(own.p99)} ({accuracy.turns:,} turns at"
         f" {rate(accuracy.turns_per_s)}/s; loop lag {signed(lag.p99).removeprefix('+')} ms p99)"
     )

@@ -91,7 +91,9 @@ class Schedule:
         self._under_way: dict[int, _UnderWay] = {}
         self._room = _Places(simulation.max_concurrency, start_ns)
         self._seats = _Places(simulation.sessions if simulation.is_open else 0, start_ns)
-        self._ready: dict[int, int] = {}  # session → when it could take an arrival, but for the client
+        self._ready: dict[
+            int, int
+        ] = {}  # session → when it could take an arrival, but for the client
         self._numbers = 0  # sessions that were given a number
         self._now_ns = start_ns
         self._stopped = False

@@ -2,10 +2,7 @@
 
 The client is judged first: where it was too slow, nothing is known of the server. A server that fails is no reason
 against a result, as long as it was the server that was measured; its failures stand in the figures.
-
-Its error is judged strictly where a time is counted from the sending, against the server's own clock. In a time
-from when a turn was due there is besides what the whole pipeline took, a commit to the disk among it: that is judged
-by what it makes of the whole.
+How much of the times is the client's own is judged in `own.py`.
 
 `judge` takes the parts of a result, so that a result that was read back can be judged again.
 """
@@ -16,6 +13,8 @@ from statistics import fmean
 
 import msgspec
 
+from chatbot.simulate import own
+from chatbot.simulate.own import AT, above, ms
 from chatbot.simulate.result import (
     Accuracy,
     Failure,
@@ -23,28 +22,21 @@ from chatbot.simulate.result import (
     Moment,
     Process,
     Totals,
-    Value,
     Verdict,
     Window,
 )
 from chatbot.simulation import Simulation
 
-_MOST_LOOP_LAG_MS = 50.0
 _MOST_LATE_MS = 20.0
 _LEAST_RATE = 0.95
 _MOST_CPU = 0.9
 _MOST_DROPPED = 0.05
 _MOST_LOST = 0.01
-_OWN_MS = {"p50": 10.0, "p99": 50.0, "p99_9": 50.0, "max": 50.0}
-_OWN_PART = {"p50": 0.1, "p99": 0.2, "p99_9": 0.2, "max": 0.2}
-_TAIL_PART = 0.1  # what the error may be of the time that it is in
 _MOST_REFUSED = 0.01
 _REFUSING = (429, 503, 529)
 _CHANCE = 3.0  # standard deviations: arrivals at random may be so many fewer than asked for
 _LEAST_MOMENTS = 8
 _LEAST_GROWTH = 10
-
-_AT = {"p50": "at the median", "p99": "at p99", "p99_9": "at p99.9", "max": "at most"}
 
 # Nobody was asked at all: what went wrong was on this side.
 _OUR_OWN = frozenset({"internal", "poison", "lost", "interrupted"})
@@ -77,22 +69,26 @@ def judge(evidence: Evidence) -> Verdict:
     if evidence.ended_early and totals.asked == totals.cancelled + totals.lost:
         line = f"ended before the first answer: {evidence.ended_early}"
         return Verdict(name="NO-VERDICT", reasons=(line,))
-    client = _errors(evidence) + _own_share(evidence) + _loops(evidence.accuracy)
+    known = own.Known(evidence.accuracy, evidence.metrics, evidence.simulation.error_ms)
+    client = own.errors(known) + own.shares(known) + own.loops(evidence.accuracy)
     client += _busy(evidence)
     client += _lateness(evidence, is_slow=bool(client))
     if totals.lost + totals.interrupted > _MOST_LOST * totals.asked:
         client += _lost(totals)
     if not totals.answered:
         kinds = {kind: n for kind, n in totals.by_kind.items() if kind != "cancelled"}
-        kind, count = max(kinds.items(), key=lambda item: item[1], default=("cancelled", totals.cancelled))
+        kind, count = max(
+            kinds.items(), key=lambda item: item[1], default=("cancelled", totals.cancelled)
+        )
         line = f"no turn was answered: {count:,} × {kind}"
         if kind in _OUR_OWN or client:
             return Verdict(name="CLIENT-LIMITED", reasons=(line, *client))
         return Verdict(name="SERVER-LIMITED", reasons=(line,))
+    notes = (*own.measured(evidence.accuracy), *_failing(totals), *_lost(totals))
     if client:
-        return Verdict(name="CLIENT-LIMITED", reasons=tuple(dict.fromkeys((*client, *_lost(totals)))))
+        return Verdict(name="CLIENT-LIMITED", reasons=tuple(dict.fromkeys((*client, *notes))))
+    notes = (*own.tail(known), *notes)
     server = [*_shortfall(evidence), *_dropped(totals), *_refused(evidence), *_growth(evidence)]
-    notes = (*_tail(evidence), *_measured(evidence.accuracy), *_failing(totals), *_lost(totals))
     if server:
         return Verdict(name="SERVER-LIMITED", reasons=(*server, *notes))
     return Verdict(name="VALID", reasons=notes)
@@ -108,91 +104,13 @@ def cpu_share(processes: Sequence[Process], wall_s: float, cores: int) -> float 
 
 def busiest(processes: Sequence[Process], wall_s: float) -> tuple[str, float] | None:
     """Return which of the client's processes used the most of one core, and how much of it."""
-    own = [process for process in processes if process.role != "sim-server"]
-    if wall_s <= 0 or not own:
+    ours = [process for process in processes if process.role != "sim-server"]
+    if wall_s <= 0 or not ours:
         return None
-    most = max(own, key=lambda process: process.cpu_s)
-    alike = sum(process.role == most.role for process in own)
+    most = max(ours, key=lambda process: process.cpu_s)
+    alike = sum(process.role == most.role for process in ours)
     name = f"{most.role} {most.slot}" if alike > 1 else most.role
     return name, most.cpu_s / wall_s
-
-
-def _errors(evidence: Evidence) -> list[str]:
-    """The client's own error. That of the run counts; without it, each calibration's."""
-    reasons: list[str] = []
-    error_ms = evidence.simulation.error_ms
-    for each in _decisive(evidence.accuracy):
-        where = _where(each)
-        for field, limit in (("p50", error_ms), ("p99", _error_limit(evidence, each, "p99"))):
-            value = getattr(each.ttft_error, field)
-            if _above(value, limit):
-                reasons.append(
-                    f"TTFT from the sending is {_ms(value)} too long {_AT[field]}{where}: more than {_ms(limit)}"
-                )
-        limit = max(5 * error_ms, _TAIL_PART * _finite(evidence.metrics.get("gap"), "p99"))
-        if _above(each.chunk_lag.p99, limit):
-            reasons.append(
-                f"chunks were read {_ms(each.chunk_lag.p99)} after they were sent at p99{where}: more than {_ms(limit)}"
-            )
-    return reasons
-
-
-def _error_limit(evidence: Evidence, accuracy: Accuracy, field: str) -> float:
-    """How much the error may be in the tail."""
-    return max(5 * evidence.simulation.error_ms, _TAIL_PART * _finite(accuracy.ttft_true, field))
-
-
-def _own_share(evidence: Evidence) -> list[str]:
-    """What the client added to a TTFT from when the turn was due."""
-    reasons: list[str] = []
-    for each in _shared(evidence.accuracy):
-        for field in ("p50", "p99"):
-            value, limit = getattr(each.own_share, field), _own_limit(evidence, field)
-            if _above(value, limit):
-                reasons.append(
-                    f"TTFT from when a turn was due has {_ms(value)} of the client's own in it {_AT[field]}"
-                    f"{_where(each)}: more than {_ms(limit)}"
-                )
-    return reasons
-
-
-def _own_limit(evidence: Evidence, field: str) -> float:
-    return max(_OWN_MS[field], _OWN_PART[field] * _finite(evidence.metrics.get("ttft"), field))
-
-
-def _tail(evidence: Evidence) -> list[str]:
-    """What is reported beyond p99, and is not the server's: too few turns to make the whole doubtful."""
-    lines: list[str] = []
-    for field, what in (("p99_9", "p99.9 and the maximum"), ("max", "the maximum")):
-        wrong: list[str] = []
-        for each in _decisive(evidence.accuracy):
-            value = getattr(each.ttft_error, field)
-            if _above(value, _error_limit(evidence, each, field)):
-                wrong.append(f"{_ms(value)} from the sending{_where(each)}")
-        for each in _shared(evidence.accuracy):
-            value = getattr(each.own_share, field)
-            if _above(value, _own_limit(evidence, field)):
-                wrong.append(f"{_ms(value)} from when it was due{_where(each)}")
-        if wrong:
-            lines.append(
-                f"{what} of the times are not the server's alone: the client's own part in TTFT is {', '.join(wrong)} "
-                f"{_AT[field]}"
-            )
-            break
-    return lines
-
-
-def _loops(accuracy: Sequence[Accuracy]) -> list[str]:
-    """The lateness of the workers' event loops, in every part of the run."""
-    reasons: list[str] = []
-    for each in accuracy:
-        lag = each.loop_lag.p99 if each.loop_lag.p99 is not None else each.loop_lag.max
-        if _above(lag, _MOST_LOOP_LAG_MS):
-            at = "at p99" if each.loop_lag.p99 is not None else "at most"
-            reasons.append(
-                f"a worker's event loop was {_ms(lag)} late {at}{_where(each)}: more than {_ms(_MOST_LOOP_LAG_MS)}"
-            )
-    return reasons
 
 
 def _busy(evidence: Evidence) -> list[str]:
@@ -216,10 +134,10 @@ def _lateness(evidence: Evidence, *, is_slow: bool) -> list[str]:
     late = evidence.metrics.get("own_late")
     if late is not None:
         value = late.p99 if late.p99 is not None else late.p50
-        if _above(value, _MOST_LATE_MS):
+        if above(value, _MOST_LATE_MS):
             at = "at p99" if late.p99 is not None else "at the median"
             reasons.append(
-                f"turns went into the pipeline {_ms(value)} late {at}: more than {_ms(_MOST_LATE_MS)}"
+                f"turns went into the pipeline {ms(value)} late {at}: more than {ms(_MOST_LATE_MS)}"
             )
     if (is_slow or reasons) and _is_short(evidence, evidence.achieved_rate):
         reasons.append(_rates("only {} turns/s were asked", evidence.achieved_rate, evidence))
@@ -234,10 +152,8 @@ def _shortfall(evidence: Evidence) -> list[str]:
     if evidence.simulation.is_open and waited is not None:
         field = "p99" if waited.p99 is not None else "p50"
         value = getattr(waited, field)
-        if _above(value, _MOST_LATE_MS):
-            return [
-                f"turns waited for room, {_ms(value)} {_AT[field]}: the answers come too slowly"
-            ]
+        if above(value, _MOST_LATE_MS):
+            return [f"turns waited for room, {ms(value)} {AT[field]}: the answers come too slowly"]
     # What has not been answered at the end of the window may still be on its way, as many as one latency holds.
     latency = evidence.metrics.get("latency")
     held_s = latency.mean / 1000 if latency is not None and latency.mean is not None else 0.0
@@ -295,25 +211,6 @@ def _growth(evidence: Evidence) -> list[str]:
     return []
 
 
-def _measured(accuracy: Sequence[Accuracy]) -> list[str]:
-    """How good the figures are; or that it could not be checked."""
-    decisive = _decisive(accuracy)
-    if not decisive:
-        return ["the client's own error could not be checked: no server told its true times"]
-    lines: list[str] = []
-    for each in decisive:
-        line = f"TTFT from the sending is at most {_ms(each.ttft_error.p50)} too long at the median"
-        if each.ttft_error.p99 is not None:
-            line += f", {_ms(each.ttft_error.p99)} at p99"
-        lines.append(f"{line}{_where(each)} ({each.turns:,} turns)")
-    for each in _shared(accuracy):
-        line = f"TTFT from when it was due has {_ms(each.own_share.p50)} of the client's own in it at the median"
-        if each.own_share.p99 is not None:
-            line += f", {_ms(each.own_share.p99)} at p99"
-        lines.append(f"{line}{_where(each)}")
-    return lines
-
-
 def _failing(totals: Totals) -> list[str]:
     lines: list[str] = []
     for count, what in (
@@ -333,30 +230,6 @@ def _lost(totals: Totals) -> list[str]:
         f"of {count:,} of {totals.asked:,} turns ({count / totals.asked:.1%}) the end is not known: they are in no "
         "percentile, since a process of the client was killed or the run ended before them"
     ]
-
-
-def _decisive(accuracy: Sequence[Accuracy]) -> list[Accuracy]:
-    told = [each for each in accuracy if each.turns]
-    return [each for each in told if each.where == "run"] or told
-
-
-def _shared(accuracy: Sequence[Accuracy]) -> list[Accuracy]:
-    """Those whose own share counts: that of the run is known even where the server does not tell."""
-    decisive = _decisive(accuracy)
-    return [
-        each
-        for each in accuracy
-        if each.own_share.count and (each in decisive or each.where == "run")
-    ]
-
-
-def _finite(metric: Metric | None, field: str) -> float:
-    """Return a value of a distribution; where it lies among the failures, the next that does not."""
-    if metric is None:
-        return 0.0
-    fields = ("max", "p99_9", "p99", "p50")
-    values = [getattr(metric, each) for each in fields[fields.index(field) :]]
-    return next((float(value) for value in values if isinstance(value, int | float)), 0.0)
 
 
 def _rated(evidence: Evidence) -> Window:
@@ -382,23 +255,3 @@ def _is_short(evidence: Evidence, rate: float) -> bool:
 def _rates(text: str, rate: float, evidence: Evidence) -> str:
     wanted = evidence.simulation.rate
     return f"{text.format(f'{rate:,.1f}')} of {wanted:,.1f} wanted ({rate / wanted:.0%})"
-
-
-def _above(value: Value, limit: float) -> bool:
-    return value == "inf" or (isinstance(value, int | float) and value > limit)
-
-
-def _where(accuracy: Accuracy) -> str:
-    return "" if accuracy.where == "run" else f" in the calibration {accuracy.where} the run"
-
-
-def _ms(value: Value) -> str:
-    if not isinstance(value, int | float):
-        return "more than was measured"
-    return (
-        f"{value:.0f} ms"
-        if value >= 100
-        else f"{value:.1f} ms"
-        if value >= 1
-        else f"{value:.2g} ms"
-    )

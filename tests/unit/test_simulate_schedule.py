@@ -329,9 +329,7 @@ def test_an_arrival_waits_for_room_and_keeps_its_time() -> None:
     assert schedule.next_ns() == T0 + 4 * S // 10
     assert schedule.due(T0 + 350_000_000) == []
     schedule.ended(0, T0 + 350_000_000)
-    assert schedule.due(T0 + 350_000_000) == [
-        Start(0, 1, T0 + S // 10, "run", T0 + 350_000_000)
-    ]
+    assert schedule.due(T0 + 350_000_000) == [Start(0, 1, T0 + S // 10, "run", T0 + 350_000_000)]
     assert schedule.due(T0 + 400_000_000) == []
     assert (schedule.dropped, schedule.finished) == (2, False)
     assert schedule.ended(0, T0 + 500_000_000)

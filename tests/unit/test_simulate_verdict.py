@@ -354,15 +354,13 @@ def test_a_small_sample_is_judged_by_its_median() -> None:
 
 def test_the_share_of_the_cores_is_that_of_the_clients_processes() -> None:
     def process(role: str, cpu_s: float, slot: int = 0) -> Process:
-        return Process(
-            role=role, slot=slot, pid=1, cpu_s=cpu_s, cpu_us_per_turn=None, rss_mb=1.0
-        )
+        return Process(role=role, slot=slot, pid=1, cpu_s=cpu_s, cpu_us_per_turn=None, rss_mb=1.0)
 
     processes = [process("worker", 6.0), process("store", 3.0), process("sim-server", 9.0)]
     assert cpu_share(processes, 10.0, 2) == pytest.approx(0.45)
     assert cpu_share([], 10.0, 2) is None
     assert cpu_share(processes, 0.0, 2) is None
-    assert busiest(processes, 10.0) == ("worker", pytest.approx(0.6))
+    assert busiest(processes, 10.0) == ("worker", 0.6)
     assert busiest([*processes, process("worker", 7.0, slot=3)], 10.0) == ("worker 3", 0.7)
     assert busiest([process("sim-server", 9.0)], 10.0) is None
     assert busiest(processes, 0.0) is None
