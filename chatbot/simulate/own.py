@@ -38,7 +38,7 @@ def errors(known: Known) -> list[str]:
                 reasons.append(
                     f"TTFT from the sending is {ms(value)} too long {AT[field]}{where}: more than {ms(limit)}"
                 )
-        limit = max(5 * error_ms, _TAIL_PART * _finite(known.metrics.get("gap"), "p99"))
+        limit = max(5 * error_ms, _TAIL_PART * finite(known.metrics.get("gap"), "p99"))
         if above(each.chunk_lag.p99, limit):
             reasons.append(
                 f"chunks were read {ms(each.chunk_lag.p99)} after they were sent at p99{where}: more than {ms(limit)}"
@@ -48,7 +48,7 @@ def errors(known: Known) -> list[str]:
 
 def _error_limit(known: Known, accuracy: Accuracy, field: str) -> float:
     """How much the error may be in the tail."""
-    return max(5 * known.error_ms, _TAIL_PART * _finite(accuracy.ttft_true, field))
+    return max(5 * known.error_ms, _TAIL_PART * finite(accuracy.ttft_true, field))
 
 
 def shares(known: Known) -> list[str]:
@@ -66,7 +66,7 @@ def shares(known: Known) -> list[str]:
 
 
 def _own_limit(known: Known, field: str) -> float:
-    return max(_OWN_MS[field], _OWN_PART[field] * _finite(known.metrics.get("ttft"), field))
+    return max(_OWN_MS[field], _OWN_PART[field] * finite(known.metrics.get("ttft"), field))
 
 
 def tail(known: Known) -> list[str]:
@@ -138,7 +138,7 @@ def _shared(accuracy: Sequence[Accuracy]) -> list[Accuracy]:
     ]
 
 
-def _finite(metric: Metric | None, field: str) -> float:
+def finite(metric: Metric | None, field: str) -> float:
     """Return a value of a distribution; where it lies among the failures, the next that does not."""
     if metric is None:
         return 0.0

@@ -28,6 +28,7 @@ from chatbot.simulate.result import (
 from chatbot.simulation import Simulation
 
 _MOST_LATE_MS = 20.0
+_LATE_PART = 0.1  # of the time that turns wait for room
 _LEAST_RATE = 0.95
 _MOST_CPU = 0.9
 _MOST_DROPPED = 0.05
@@ -129,15 +130,21 @@ def _busy(evidence: Evidence) -> list[str]:
 
 
 def _lateness(evidence: Evidence, *, is_slow: bool) -> list[str]:
-    """Turns that went into the pipeline late, although there was room for them."""
+    """Turns that went into the pipeline late, although there was room for them.
+
+    Where they wait for room, an end has its way through the pipeline before the next can be asked: that counts
+    as late, and may be a part of the waiting.
+    """
     reasons: list[str] = []
     late = evidence.metrics.get("own_late")
     if late is not None:
-        value = late.p99 if late.p99 is not None else late.p50
-        if above(value, _MOST_LATE_MS):
-            at = "at p99" if late.p99 is not None else "at the median"
+        field = "p50" if late.p99 is None else "p99"
+        value = getattr(late, field)
+        waited = own.finite(evidence.metrics.get("waited"), field)
+        limit = max(_MOST_LATE_MS, _LATE_PART * waited)
+        if above(value, limit):
             reasons.append(
-                f"turns went into the pipeline {ms(value)} late {at}: more than {ms(_MOST_LATE_MS)}"
+                f"turns went into the pipeline {ms(value)} late {AT[field]}: more than {ms(limit)}"
             )
     if (is_slow or reasons) and _is_short(evidence, evidence.achieved_rate):
         reasons.append(_rates("only {} turns/s were asked", evidence.achieved_rate, evidence))

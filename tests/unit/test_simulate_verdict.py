@@ -149,6 +149,11 @@ CLIENT: list[tuple[str, dict[str, Any], str]] = [
     ("one process", {"busiest": ("worker 1", 0.93)}, "worker 1 process used 93% of a core"),
     ("late", {"metrics": {"own_late": _metric(21.0)}}, "into the pipeline 21.0 ms late at p99"),
     (
+        "late, besides waiting",
+        {"metrics": {"own_late": _metric(60.0), "waited": _metric(500.0)}},
+        "into the pipeline 60.0 ms late at p99: more than 50.0 ms",
+    ),
+    (
         "late, and so fewer",
         {"metrics": {"own_late": _metric(25.0)}, "achieved_rate": 80.0},
         "only 80.0 turns/s were asked of 100.0 wanted (80%)",
@@ -184,6 +189,11 @@ SERVER: list[tuple[str, dict[str, Any], str]] = [
     (
         "waited for room",
         {"metrics": {"waited": _metric(500.0), "own_late": _metric(3.0)}},
+        "turns waited for room, 500 ms at p99",
+    ),
+    (
+        "waited for room, and a little for us",
+        {"metrics": {"waited": _metric(500.0), "own_late": _metric(45.0)}},
         "turns waited for room, 500 ms at p99",
     ),
     (
