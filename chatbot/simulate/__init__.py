@@ -1,7 +1,8 @@
 """`chatbot simulate`: many sessions in the seat of the UI, and a report of how they were served.
 
     process.py     the seat: asks what is due, takes what has ended (start here)
-    schedule.py    when which session asks its next turn; arrivals.py has the times of an open load (pure)
+    schedule.py    when which session asks its next turn; arrivals.py has the times of an open load, room.py
+                   who kept a turn waiting (pure)
     prompts.py     what it says; draw.py has the numbers for that, and for thinking (pure)
     journal.py     the files of a run, written as it goes, so that it can be taken up again after a kill
     turn.py        one turn, as it was measured; what follows from that (pure)

@@ -12,14 +12,11 @@ import msgspec
 
 from chatbot.simulate.arrivals import Arrivals, Chance
 from chatbot.simulate.draw import uniform
+from chatbot.simulate.room import NEVER, Places, UnderWay, freed_ns
 from chatbot.simulate.turn import Phase
 from chatbot.simulation import Simulation
 
 __all__ = ["Chance", "Schedule", "Start"]
-
-_NEVER = 1 << 200
-# What the client adds to every turn does not add up, as long as it is no more than this.
-_LET_PASS_NS = 20_000_000
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -37,43 +34,6 @@ class Start(msgspec.Struct, frozen=True):
     ready_ns: int = 0
 
 
-class _UnderWay(msgspec.Struct):
-    """A turn that was asked then, so long after it was ready."""
-
-    index: int
-    asked_ns: int
-    late_ns: int
-
-
-class _Places:
-    """So many places, and since when those are free that were taken before. 0: there is no end of them."""
-
-    def __init__(self, most: int, start_ns: int) -> None:
-        self._has_end = most > 0
-        self._unused = most
-        self._start_ns = start_ns
-        self._free: list[int] = []  # a heap
-
-    @property
-    def since_ns(self) -> int:
-        """Since when there is a place; never, where there is none."""
-        if self._unused or not self._has_end:
-            return self._start_ns
-        return self._free[0] if self._free else _NEVER
-
-    def take(self) -> None:
-        """Take the one that has been free longest."""
-        if self._unused:
-            self._unused -= 1
-        elif self._free:
-            heapq.heappop(self._free)
-
-    def leave(self, since_ns: int) -> None:
-        """Give one back that is free since then."""
-        if self._has_end:
-            heapq.heappush(self._free, since_ns)
-
-
 class Schedule:
     """Sessions have numbers from 0 in the order in which they begin; their turns have indices from 0."""
 
@@ -82,15 +42,15 @@ class Schedule:
         self._start_ns = start_ns
         self._run_ns = start_ns + _ns(simulation.unmeasured_s)
         lasts = simulation.duration_s > 0
-        self._end_ns = self._run_ns + _ns(simulation.duration_s) if lasts else _NEVER
-        self._most = simulation.max_concurrency or _NEVER
-        self._left = simulation.requests or _NEVER  # measured turns that are yet to be asked
+        self._end_ns = self._run_ns + _ns(simulation.duration_s) if lasts else NEVER
+        self._most = simulation.max_concurrency or NEVER
+        self._left = simulation.requests or NEVER  # measured turns that are yet to be asked
         self._arrivals = Arrivals(simulation, chance) if simulation.is_open else None
         self._replaces = not simulation.is_open and bool(lasts or simulation.requests)
         self._heap: list[tuple[int, int, int]] = []  # when, session, index of its next turn
-        self._under_way: dict[int, _UnderWay] = {}
-        self._room = _Places(simulation.max_concurrency, start_ns)
-        self._seats = _Places(simulation.sessions if simulation.is_open else 0, start_ns)
+        self._under_way: dict[int, UnderWay] = {}
+        self._room = Places(simulation.max_concurrency, start_ns)
+        self._seats = Places(simulation.sessions if simulation.is_open else 0, start_ns)
         self._ready: dict[
             int, int
         ] = {}  # session → when it could take an arrival, but for the client
@@ -128,10 +88,10 @@ class Schedule:
         at_ns = self._end_ns
         if len(self._under_way) < self._most:
             if self._arrivals is None:
-                at_ns = min(at_ns, self._heap[0][0] if self._heap else _NEVER)
+                at_ns = min(at_ns, self._heap[0][0] if self._heap else NEVER)
             else:
                 at_ns = min(at_ns, max(self._arrival_ns, self._taker_ns()))
-        return None if at_ns == _NEVER else at_ns
+        return None if at_ns == NEVER else at_ns
 
     def ended(
         self,
@@ -151,9 +111,9 @@ class Schedule:
         turn = self._under_way.pop(session)
         index = turn.index + 1
         self._now_ns = max(self._now_ns, now_ns)
-        freed_ns = _freed_ns(turn, now_ns, served_ns)
-        self._room.leave(freed_ns)
-        over_ns = now_ns - freed_ns
+        free_ns = freed_ns(turn, now_ns, served_ns)
+        self._room.leave(free_ns)
+        over_ns = now_ns - free_ns
         now_ns += pause_ns
         if index >= self._simulation.turns:
             self.completed += 1
@@ -163,7 +123,7 @@ class Schedule:
             self.sessions -= 1
             return True
         self.sessions -= 1
-        self._seats.leave(freed_ns + pause_ns)
+        self._seats.leave(free_ns + pause_ns)
         if self._replaces:
             self._replace(now_ns)
         elif self._arrivals is None and self.begun == self._simulation.sessions:
@@ -218,7 +178,7 @@ class Schedule:
         """Whether nothing is under way and nothing will be. A run with a duration lasts that long."""
         if self._under_way:
             return False
-        endless = self._arrivals is not None or self._end_ns != _NEVER
+        endless = self._arrivals is not None or self._end_ns != NEVER
         return self._stopped or (not endless and not self._heap)
 
     @property
@@ -248,7 +208,7 @@ class Schedule:
         ready_ns = max(intended_ns, ready_ns, self._room.since_ns)
         ready_ns = min(ready_ns, max(self._now_ns, intended_ns))
         self._room.take()
-        self._under_way[session] = _UnderWay(index, self._now_ns, self._now_ns - ready_ns)
+        self._under_way[session] = UnderWay(index, self._now_ns, self._now_ns - ready_ns)
         self.begun += not index
         phase = self._phase(intended_ns)
         if phase == "run":
@@ -266,7 +226,7 @@ class Schedule:
         """Return since when there is a session that can take an arrival."""
         if not self._simulation.sessions or self.sessions < self._simulation.sessions:
             return self._start_ns
-        return self._heap[0][0] if self._heap else _NEVER
+        return self._heap[0][0] if self._heap else NEVER
 
     def _taker(self) -> tuple[int, int, int]:
         """Return the session that has been ready longest, or else a new one, with its index: after since when
@@ -350,15 +310,6 @@ class Schedule:
     def _first_ns(self, number: int) -> int:
         ramp_ns = _ns(self._simulation.ramp_s)
         return self._start_ns + ramp_ns * number // self._simulation.sessions
-
-
-def _freed_ns(turn: _UnderWay, now_ns: int, served_ns: int | None) -> int:
-    """Return when the place of a turn would have been free, had the client lost no time on it: when it was asked,
-    or what it was asked late by earlier, and so long as the server took after that."""
-    if served_ns is None:
-        return now_ns
-    lost_ns = max(turn.late_ns - _LET_PASS_NS, 0)
-    return min(turn.asked_ns + served_ns - lost_ns, now_ns)
 
 
 def _ns(seconds: float) -> int:
