@@ -335,6 +335,8 @@ def test_what_was_ended_before_the_first_answer_is_judged_neither_way(totals: To
         ([400] * 10_000, [4000] * 9980 + [900_000] * 20, "p99.9 and the maximum of the times"),
         ([400] * 9999 + [1_002_000], [4000] * 10_000, "! the maximum of the times"),
         ([400] * 10_000, [4000] * 9999 + [900_000], "! the maximum of the times"),
+        ([400] * 9980 + [21_000] * 20, [4000] * 10_000, "p99.9 and the maximum of the times"),
+        ([400] * 9980 + [20_000] * 20, [4000] * 9980 + [50_000] * 20, ""),
         ([400] * 10_000, [4000] * 10_000, ""),
     ],
 )
