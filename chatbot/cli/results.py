@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 1 << 28
 _GATES = """\
 GATE names a figure, and how far it may change for the worse: ttft.p95:+5%, throughput:-5%, failures:+1%.
-It fails when the change is beyond that, and cannot be chance.
+It fails when the change is beyond that, and cannot be chance; or when a run does not have the figure.
 
 exit status: 0 fine, 1 a gate failed, 2 usage
 """
@@ -67,7 +67,7 @@ def run_compare(argv: list[str]) -> int:
     else:
         verdicts = ["", *gate.lines(gated)] if gated else []
         write([*compare.lines(rows, notes), *verdicts])
-    return 1 if any(each.outcome == "failed" for each in gated) else 0
+    return 1 if gate.is_failed(gated) else 0
 
 
 def read_result(path: str) -> "Result":

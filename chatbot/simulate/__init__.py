@@ -3,14 +3,15 @@
     process.py     has the run put on, and says how it went (start here)
     seat.py        … asks what is due, takes what has ended; news.py: what it hears besides
     programme.py   the stages of the run, one after the other; stages.py: which there are, stage.py: one of them
-    schedule.py    when which session asks its next turn; arrivals.py has the times of an open load (pure)
+    schedule.py    when which session asks its next turn; arrivals.py has the times of an open load, room.py
+                   who kept a turn waiting (pure)
     prompts.py     what it says; draw.py has the numbers for that, and for thinking (pure)
     journal.py     writes the files of a run as it goes; past.py reads them, restore.py counts them again after a kill
     turn.py        one turn, as it was measured; what follows from that (pure)
     histogram.py   counts of values, to three digits, that can be merged (pure)
     stats.py       what the turns add up to (pure): in time (timeline.py), a second (window.py), just now (pulse.py)
     accuracy.py    how wrong the client's own clock readings are (pure)
-    verdict.py     whether the result can be believed, and who was the limit (pure)
+    verdict.py     whether the result can be believed, and who was the limit; own.py: how much is the client's (pure)
     result.py      what is reported: the form of result.json (pure)
     live_state.py  what is known while it goes on (pure)
     live.py        the lines that are shown meanwhile (pure)

@@ -18,7 +18,7 @@ from chatbot.simulate.schedule import Start
 from chatbot.simulate.stages import RUN, Kind, Served
 from chatbot.simulate.stats import Figures, Stats
 from chatbot.simulate.turn import Turn
-from chatbot.simulate.verdict import Evidence, cpu_share, judge
+from chatbot.simulate.verdict import Evidence, busiest, cpu_share, judge
 from chatbot.simulation import Simulation
 from chatbot.version import __version__
 
@@ -66,11 +66,14 @@ class Accounts:
             self._stats = Stats(kind.simulation, start_ns)
             self._began_ns = start_ns
 
-    def end(self, now_ns: int, dropped: int) -> None:
-        """The stage is over; so many turns were due in it and were never asked."""
+    def end(self, now_ns: int, dropped: int, falling_ns: int | None = None) -> None:
+        """The stage is over; so many turns were due in it and were never asked. `falling_ns` is when its
+        load began to fall."""
         if self._is_run:
             self._ended_ns = now_ns
             self._stats.dropped(dropped)
+            if self.ended_early and falling_ns is not None:
+                self._stats.falling(falling_ns)
             self._figures = self._stats.figures(now_ns)
         self._is_run = False
 
@@ -186,7 +189,8 @@ class Accounts:
                 timeline=figures.timeline,
                 accuracy=accuracy,
                 cpu_share=cpu_share(processes, looked_s, described.cores),
-                had_room=self._had_room(figures),
+                busiest=busiest(processes, looked_s),
+                ended_early=self.ended_early,
             )
         )
         return Result(
@@ -219,14 +223,6 @@ class Accounts:
             not_saving=self.not_saving,
             telemetry_dropped=self._telemetry_dropped,
         )
-
-    def _had_room(self, figures: Figures) -> bool:
-        """Whether every turn could be asked when it was due, as far as the bounds go."""
-        simulation = self._run.simulation
-        most, sessions = simulation.max_concurrency, simulation.sessions
-        is_full = bool(most) and figures.most_in_flight >= most
-        has_all = simulation.is_open and bool(sessions) and figures.most_sessions >= sessions
-        return not (is_full or has_all)
 
 
 def _settings(run: Run) -> dict[str, object]:

@@ -175,7 +175,7 @@ def _percentile(result: Result, metric: str, percentile: str) -> tuple[Value, tu
 
 def _failed(result: Result) -> tuple[int, int]:
     """Return how many turns failed, of those whose end is known."""
-    failed = result.totals.failed + result.totals.interrupted
+    failed = result.totals.failed
     return failed, failed + result.totals.answered
 
 

@@ -226,20 +226,26 @@ def _accuracy(result: Result) -> Iterator[str]:
         yield "<p>The client's own error is not known: no server told it the truth.</p>"
         return
     heads = ("ms", "Turns", "a second", "True TTFT p50", "Error p50", "p95", "p99")
-    rows = [(*heads, "Chunk lag p50", "p99", "Loop lag p99")]
+    rows = [(*heads, "Own share p50", "p99", "Chunk lag p50", "p99", "Loop lag p99")]
     for each in result.accuracy:
         line = accuracy_line(each)
         yield f"<p>{html.text(line[:1].upper() + line[1:])}.</p>"
-        error, lag = each.ttft_error, each.chunk_lag
+        error, own, lag = each.ttft_error, each.own_share, each.chunk_lag
         rows.append(
             (
                 {"run": "In the run", "before": "Before", "after": "After"}[each.where],
                 *(f"{each.turns:,}", rate(each.turns_per_s), number(each.ttft_true.p50)),
                 *(signed(error.p50), signed(error.p95), signed(error.p99)),
+                *(signed(own.p50), signed(own.p99)),
                 *(number(lag.p50), number(lag.p99), number(each.loop_lag.p99)),
             )
         )
     yield html.table(rows)
+    yield (
+        '<p class="note">The error is that of a time from the sending, against the server\'s own clock. The own share'
+        " is what the client has added to a time from when the turn was due: it was asked late, was saved and given"
+        " to a worker, and that error. What it waited for room is not in it.</p>"
+    )
 
 
 def _processes(result: Result) -> str:

@@ -33,6 +33,7 @@ def turn_of(
         status=_STATUS[type(terminal)],
         intended_ns=start.intended_ns,
         asked_ns=asked_ns,
+        ready_ns=start.ready_ns,
         begun_ns=timing.begun_ns,
         sent_ns=timing.sent_ns,
         connected_ns=timing.connected_ns,
@@ -73,10 +74,20 @@ def lost(start: Start, phase: Phase, asked_ns: int, done_ns: int, error: str, me
         status="lost",
         intended_ns=start.intended_ns,
         asked_ns=asked_ns,
+        ready_ns=start.ready_ns,
         done_ns=done_ns,
         error=error,
         message=message,
     )
+
+
+def served_ns(terminal: Terminal) -> int | None:
+    """Return how long the server had a turn, with every attempt; None: it is not known."""
+    timing = None if isinstance(terminal, Interrupted) else terminal.timing
+    if timing is None or not timing.ended_ns:
+        return None
+    from_ns = timing.sent_ns if timing.attempts <= 1 else timing.begun_ns
+    return timing.ended_ns - from_ns if from_ns else None
 
 
 def _kind(terminal: Terminal) -> str:

@@ -62,8 +62,9 @@ class Programme:
     def end(self) -> None:
         """The stage that is under way is over."""
         assert self.stage is not None  # noqa: S101 - there is none to be ended twice
-        over = Over(time.perf_counter_ns(), self.stage.schedule.dropped)
-        self._accounts.end(over.end_ns, over.dropped)
+        schedule = self.stage.schedule
+        over = Over(time.perf_counter_ns(), schedule.dropped)
+        self._accounts.end(over.end_ns, over.dropped, schedule.draining_since_ns)
         self._journal.end_stage(self.stage.kind.number, over)
         self.stage = None
 

@@ -93,9 +93,10 @@ def _verdict(result: Result, width: int, detail: Detail) -> Iterator[str]:
 
 
 MEANING = {
-    "VALID": "the figures are the server's",
+    "VALID": "the client was not the limit; its own part in the times stands below",
     "CLIENT-LIMITED": "the measuring side was the limit, the server may be faster",
     "SERVER-LIMITED": "the server could not keep up with what was asked",
+    "NO-VERDICT": "there is nothing to judge",
 }
 
 

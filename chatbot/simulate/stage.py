@@ -24,7 +24,7 @@ from chatbot.messages import (
     Terminal,
 )
 from chatbot.simulate.journal import Journal
-from chatbot.simulate.measured import lost, turn_of
+from chatbot.simulate.measured import lost, served_ns, turn_of
 from chatbot.simulate.past import Asked
 from chatbot.simulate.prompts import Prompts
 from chatbot.simulate.schedule import Schedule, Start
@@ -164,7 +164,8 @@ class Stage:
         self._end_span(terminal)
         session.answered(terminal.completion.text if isinstance(terminal, Answered) else "")
         hopeless = isinstance(terminal, Failed) and terminal.kind in _HOPELESS
-        if self.schedule.ended(start.session, now_ns, pause_ns=_BREATH_NS * hopeless):
+        pause_ns, took_ns = _BREATH_NS * hopeless, served_ns(terminal)
+        if self.schedule.ended(start.session, now_ns, pause_ns=pause_ns, served_ns=took_ns):
             del self._sessions[session.number]
             completed = start.index + 1 >= self.kind.simulation.turns
             self._sink.session_ended(now_ns - session.began_ns, now_ns, completed=completed)

@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chatbot import cli, host
 from chatbot.cli import load
+from chatbot.cli.results import run_compare
 from chatbot.cli.sweep import parse_sweep, without
 from chatbot.distribution import Distribution, constant
 from chatbot.errors import UsageError
 from chatbot.settings import Settings
 from chatbot.simulation import Simulation, Slo
 from chatbot.supervisor import process
+from tests import results
 
 
 class Simulate:
@@ -200,6 +203,17 @@ def test_what_makes_no_sense_is_refused_in_a_line(simulate: Simulate, argv: str,
 def test_what_is_no_result_is_not_compared(simulate: Simulate) -> None:
     Path("a.json").write_text('{"version": 1}', encoding="utf-8")
     assert "no result" in simulate.refusal("compare", "a.json", "a.json")
+
+
+def test_a_gate_on_a_figure_that_a_run_does_not_have_fails(
+    simulate: Simulate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, turns in (("a.json", 3000), ("b.json", 50)):
+        Path(name).write_bytes(msgspec.json.encode(results.result(turns=turns)))
+    argv = ["a.json", "b.json", "--fail-on"]
+    assert run_compare([*argv, "ttft.p99:+5%"]) == 1
+    assert "not known: ttft.p99:+5%" in capsys.readouterr().out
+    assert run_compare([*argv, "throughput:-100%"]) == 0
 
 
 def test_a_directory_that_holds_something_is_not_written_to(simulate: Simulate) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chatbot.errors import UsageError
 from chatbot.simulate.change import of_rates, of_shares, of_values, wilson
 from chatbot.simulate.compare import NAMES, Row, compare, lines, warnings
-from chatbot.simulate.gate import judge_gates, parse_gate, parse_gates
+from chatbot.simulate.gate import Gated, Outcome, is_failed, judge_gates, parse_gate, parse_gates
 from chatbot.simulate.gate import lines as gate_lines
 from chatbot.simulate.histogram import Histogram
 from chatbot.simulate.result import (
@@ -208,6 +208,16 @@ def test_a_gate_is_failed_only_by_a_clear_change_in_the_bad_direction() -> None:
     assert outcome(base, _result(random, failing=0.05), "failures:+9%") == "passed"
     assert outcome(base, base, "goodput:-5%") == "not known"
     assert outcome(few, few, "ttft.p99:+5%") == "not known"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fails"),
+    [("passed", False), ("inconclusive", False), ("failed", True), ("not known", True)],
+)
+def test_a_gate_that_could_not_be_judged_is_not_passed(outcome: Outcome, fails: bool) -> None:
+    gate = parse_gate("ttft.p95:+5%")
+    passed = Gated(gate=gate, outcome="passed", line="")
+    assert is_failed([passed, Gated(gate=gate, outcome=outcome, line="")]) == fails
 
 
 def test_a_change_beyond_the_limit_that_may_be_chance_is_inconclusive() -> None:

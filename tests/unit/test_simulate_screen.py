@@ -67,8 +67,9 @@ def test_the_figures_are_those_of_the_result() -> None:
     assert row(lines, "worker")[:2] == ["2", "1,729"]
     assert any("  15 server_error (HTTP 500): openai answered 500" in line for line in lines)
     said = next(line for line in lines if line.startswith("accuracy in the run"))
-    error = RUN.accuracy[0].ttft_error
-    assert f"TTFT reported +{error.p50:.2f} ms p50, +{error.p99:.2f} ms p99" in said
+    error, own = RUN.accuracy[0].ttft_error, RUN.accuracy[0].own_share
+    assert f"TTFT from sending +{error.p50:.2f} ms p50, +{error.p99:.2f} ms p99" in said
+    assert f"from when due +{own.p50:.2f} and +{own.p99:.2f} (" in " ".join(" ".join(lines).split())
 
 
 def test_what_was_requested_is_beside_what_was_reached() -> None:
