@@ -166,7 +166,8 @@ def _report(out: Path, sweep: Sweep, *, as_json: bool, stopped: bool) -> int:
     except OSError as error:
         refuse(f"{error.filename}: {error.strerror or error}")
     columns = shutil.get_terminal_size((_WIDTH, 24)).columns
-    results.write([encoded.decode()] if as_json else sweep_screen(points, min(columns, _WIDTH)))
+    shown = [encoded.decode()] if as_json else sweep_screen(points, min(columns, _WIDTH))
+    code = results.write(shown)
     if stopped:
         return ExitCode.INTERRUPTED
-    return max(point.exit_code for point in sweep.points) if not sweep.ended_early else 1
+    return max(code, sweep.ended_early, *(point.exit_code for point in sweep.points))
