@@ -24,7 +24,7 @@ def latency_s(result: Result) -> float:
     if latency is None:
         return 0.0
     middle = latency.p50 if isinstance(latency.p50, int | float) else latency.mean
-    return (middle or 0.0) / 1000
+    return middle / 1000 if middle is not None and 0 < middle < math.inf else 0.0
 
 
 def reach(result: Result, window: Window) -> float | None:
@@ -55,7 +55,9 @@ def _rates(moments: Sequence[Moment], held_s: float) -> list[float]:
     if len(moments) < _LEAST:
         return []
     width_s = fmean(moment.width_s for moment in moments)
-    wide = max(math.ceil(_LATENCIES * held_s / width_s), 1)
+    if width_s <= 0:
+        return []
+    wide = max(math.ceil(min(_LATENCIES * held_s / width_s, len(moments))), 1)
     batches = min(max(len(moments) // wide, _LEAST), _MOST)
     size = len(moments) // batches
     groups = (moments[start : start + size] for start in range(0, size * batches, size))

@@ -144,7 +144,8 @@ def _merged(moments: Sequence[Moment]) -> list[Moment]:
 
 def _widened(moments: Sequence[Moment], least_s: float) -> list[Moment]:
     """Return moments that are at least so wide, all of as many of those given; the last may hold more."""
-    by = max(math.ceil(least_s / max(moment.width_s for moment in moments) - 1e-9), 1)
+    wide = least_s / max(moment.width_s for moment in moments)
+    by = max(math.ceil(min(wide, len(moments)) - 1e-9), 1)
     ends = [*range(by, len(moments) - by + 1, by), len(moments)]
     return [_joined(moments[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
