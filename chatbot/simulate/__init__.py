@@ -20,7 +20,8 @@
     html.py        … and as a page: theme.py is how it looks, plots.py and timeline.py its plots, svg.py draws (pure)
     sweep.py       several results, at growing load: as a table, and as a page (pure)
     measures.py    what the measures are called; text.py writes numbers and lines (pure)
-    compare.py     two results, with confidence intervals; change.py: by how much; gate.py: too much? (pure)
+    compare.py     two results, with confidence intervals; change.py: by how much, batches.py: how
+                   sure of a rate; gate.py: too much? (pure)
     again.py       the report of a past run made again from its files
     machine.py     what it ran on, and what the processes used
 

@@ -2,8 +2,7 @@
 
 A gate such as `ttft.p95:+5%` is failed when the change is in the bad direction beyond the limit, and its interval
 excludes that there is none. A change beyond the limit that may be chance is inconclusive: that fails nothing, and
-asks for a longer run. A figure that one of the results does not have fails the gate: what was to be guarded was not
-measured. Shares change by percentage points: `failures:+1%` allows one turn in a hundred more.
+asks for a longer run. Where the second run answered nothing, every gate is failed; a figure that is not there keeps to no limit. Shares change by percentage points: `failures:+1%` allows one turn in a hundred more.
 """
 
 import re
@@ -66,6 +65,12 @@ def parse_gate(text: str) -> Gate:
 def judge_gates(rows: Sequence[Row], gates: Sequence[Gate]) -> list[Gated]:
     """Return what became of each gate."""
     by_name = {row.name: row for row in rows}
+    throughput = by_name.get("throughput")
+    if throughput is not None and throughput.b == 0:
+        return [
+            Gated(gate=gate, outcome="failed", line=f"{gate.text}: nothing was answered in B")
+            for gate in gates
+        ]
     return [_judge_gate(by_name.get(gate.name), gate) for gate in gates]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from chatbot.simulate import page as html
+from chatbot.simulate.batches import latency_s
 from chatbot.simulate.course import timeline
 from chatbot.simulate.measures import TITLES, accuracy_line, is_told_apart
 from chatbot.simulate.plots import Figure, Series, by_turn, histogram, percentiles
@@ -48,7 +49,7 @@ def _head(result: Result) -> Iterator[str]:
         took += f", ended early: {result.ended_early}"
     about = f"{moment(result.started)}, {took}, seed {result.seed}"
     yield f'<header>\n<h1>{html.text(_subject(result))}</h1>\n<p class="about">{html.text(about)}</p>'
-    yield html.verdict(result.verdict)
+    yield html.verdict(result)
     yield _warnings(result)
     yield html.tiles(_tiles(result))
     yield "</header>"
@@ -162,7 +163,7 @@ def _timeline(result: Result) -> str:
         '<p class="note">Shaded: the steady window. Durations are those of the turns that ended then,'
         " from when they were due.</p>"
     )
-    return html.figures(timeline(result.timeline, result.steady)) + note
+    return html.figures(timeline(result.timeline, result.steady, latency_s(result))) + note
 
 
 def _metrics(result: Result) -> str:
