@@ -7,11 +7,15 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import subprocess
 
 T = TypeVar("T")
 
@@ -31,6 +35,10 @@ _CONTROL_C_EXIT = 0xC000013A
 RENAMES_WHAT_IS_OPEN = sys.platform != "win32"
 
 _COLLECT_AFTER = 10_000
+
+BINARY: int = getattr(os, "O_BINARY", 0)  # for `os.open`: no end of line is turned into another
+
+_QUOTA = "/sys/fs/cgroup/cpu.max"  # of this control group, "max" or µs in so many µs: cgroups(7)
 
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -140,6 +148,35 @@ def raise_file_limit(wanted: int) -> int:
             continue
         return target
     return soft
+
+
+def cores(quota_file: str = _QUOTA) -> int:
+    """Return how many processors this program may use: those it may run on, or a container's share of them."""
+    if hasattr(os, "sched_getaffinity"):
+        number = len(os.sched_getaffinity(0))
+    else:
+        number = os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError), open(quota_file, encoding="ascii") as file:
+        quota, period = (int(word) for word in file.read().split())  # no number: there is no limit
+        number = min(number, max(-(-quota // max(period, 1)), 1))
+    return number
+
+
+def processor() -> str:
+    """Return the name of the processor: Linux tells it in a file, the others by `platform`."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def pass_on(process: "subprocess.Popen[bytes]", number: int) -> None:
+    """Send a program that was started here a signal to stop. On Windows nothing is sent: the console tells
+    every program in it."""
+    if sys.platform != "win32":
+        process.send_signal(number)
 
 
 def collect_seldom() -> None:

@@ -29,16 +29,17 @@ class Simulation(msgspec.Struct, frozen=True):
 
     In the first `ramp_s` the sessions begin one after another, or the rate grows; what falls due then, or in the
     `warmup_s` after that, is asked but not measured. Where every session is asked once, without a
-    `duration_s` or a number of `requests`, a ramp alone leaves nothing out: what it begins is all there is. `max_concurrency` bounds the turns under way (0: no bound).
+    `duration_s` or a number of `requests`, a ramp alone leaves nothing out: what it begins is all there
+    is. `max_concurrency` bounds the turns under way (0: no bound).
 
     `prompts` are asked in turn, or where there are none made-up words, `prompt_tokens` of them.
     `error_ms` is the client's own error at the median above which a result is not VALID. `calibration_s`:
     how long the client measures itself, before and after, where the server does not tell the truth.
-    `workers` are waited for before anything is asked; `live`: show how it goes.
+    `workers` are waited for before anything is asked; `live`: show how it goes. `pipeline` is what else the
+    figures depend on, by name: the settings of the processes that are measured along, as far as they matter.
     """
 
     out: str
-    run_id: str = ""
     sessions: int = 16
     turns: int = 3
     think: Distribution = constant(0.0)
@@ -61,6 +62,7 @@ class Simulation(msgspec.Struct, frozen=True):
     command: str = ""
     workers: int = 1
     live: bool = True
+    pipeline: dict[str, object] = {}
 
     @property
     def unmeasured_s(self) -> float:

@@ -11,7 +11,7 @@ from typing import get_args
 
 import msgspec
 
-from chatbot import distribution
+from chatbot import distribution, host
 from chatbot.cli.common import text
 from chatbot.cli.sim_server import sim_settings
 from chatbot.distribution import Distribution
@@ -37,6 +37,7 @@ _SPARE_MESSAGES = 4096
 _PATH = re.compile(
     r"[/\\]|\.(txt|jsonl|md)\Z", re.I
 )  # what no prompt is taken for without being told
+_ALWAYS_THE_SAME = ("host", "port", "truth")  # or chosen anew
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.I)
 
 
@@ -76,20 +77,35 @@ def _fitted(given: Settings, simulation: Simulation, options: argparse.Namespace
     if options.trace_ratio is not None:
         ratio = _number("trace-ratio", options.trace_ratio, 0, 1)
         tracing = replace(tracing, sample_ratio=ratio)
-    return replace(
+    worker = replace(
+        given.worker,
+        max_retries=_count("retries", options.retries, 0, 10, 0),
+        total_timeout_s=_time("timeout", options.timeout, given.worker.total_timeout_s, above=True),
+    )
+    fitted = replace(
         given,
         supervisor=supervisor,
-        ui=replace(given.ui, simulation=simulation),
         store=replace(given.store, saves=simulation.saves),
-        worker=replace(
-            given.worker,
-            max_retries=_count("retries", options.retries, 0, 10, 0),
-            total_timeout_s=_time(
-                "timeout", options.timeout, given.worker.total_timeout_s, above=True
-            ),
-        ),
+        worker=worker,
         tracing=tracing,
     )
+    simulation = replace(simulation, pipeline=_pipeline(fitted))
+    return replace(fitted, ui=replace(given.ui, simulation=simulation))
+
+
+def _pipeline(fitted: Settings) -> dict[str, object]:
+    """Return what two runs must have in common to be compared, besides the load."""
+    found: dict[str, object] = {
+        "retries": fitted.worker.max_retries,
+        "timeout_s": fitted.worker.total_timeout_s,
+        "trace_ratio": fitted.tracing.sample_ratio if fitted.tracing.enabled else 0.0,
+    }
+    if fitted.ui.target.backend == "sim":
+        server: dict[str, object] = msgspec.to_builtins(fitted.sim_server)
+        found["server"] = {
+            name: value for name, value in server.items() if name not in _ALWAYS_THE_SAME
+        }
+    return found
 
 
 def simulation_of(options: argparse.Namespace, command: str) -> Simulation:
@@ -111,6 +127,7 @@ def simulation_of(options: argparse.Namespace, command: str) -> Simulation:
         burstiness=_number("burstiness", options.burstiness or "1", 0, _MOST_BURSTINESS),
         ramp_s=_time("ramp", options.ramp),
         warmup_s=_time("warmup", options.warmup),
+        calibration_s=_time("calibration", options.calibration, Simulation(out="").calibration_s),
         duration_s=_time("duration", options.duration, _DURATION_S, above=True) if lasts else 0.0,
         requests=_count("requests", options.requests, 1, _MOST_REQUESTS, 0),
         max_concurrency=_count("max-concurrency", options.max_concurrency, 0, MOST_SESSIONS, 0),
@@ -264,7 +281,7 @@ def _slos(given: str) -> tuple[Slo, ...]:
 def _workers(given: str) -> int:
     if given != "auto":
         return _count("workers", given, 1, _MOST_WORKERS, 1)
-    return min(max(os.cpu_count() or 1, 1), _MOST_WORKERS)
+    return min(host.cores(), _MOST_WORKERS)
 
 
 def _count(option: str, given: str | None, least: int, most: int, default: int) -> int:

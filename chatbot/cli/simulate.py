@@ -70,6 +70,12 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     add("--burstiness", metavar="G", help="shape of gamma arrivals: below 1 in bursts (default: 1)")
     add("--ramp", metavar="TIME", help="begin the load over so long a time (default: 0)")
     add("--warmup", metavar="TIME", help="do not measure for so long after the ramp (default: 0)")
+    add(
+        "--calibration",
+        metavar="TIME",
+        help="put the load on the simulated server for so long before and after the run, to know the error of the "
+        "measurement, where a server does not tell its true times (0: do not; default: 2s)",
+    )
     bound = parser.add_argument_group("how long").add_argument
     bound("--duration", metavar="TIME", help="measure for so long (default: 8s)")
     bound("--requests", metavar="R", help="measure so many turns instead")

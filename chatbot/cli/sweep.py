@@ -11,11 +11,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import msgspec
 
+import chatbot
+from chatbot import host
 from chatbot.cli import load, place, results
 from chatbot.cli.common import read_config, refuse, text
 from chatbot.errors import ExitCode, UsageError
@@ -26,6 +30,7 @@ _NAMES = ("sessions", "rate")
 _MOST_POINTS = 64
 _FORMAT = "chatbot-simulate-sweep"
 _WIDTH = 100
+_TOLD_AFTER_S = 3.0  # a run that was interrupted has mostly ended by then
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -142,29 +147,53 @@ class _Runs:
         self.stopped = False
         self._quiet = quiet
         self._process: subprocess.Popen[bytes] | None = None
-        self._before = signal.getsignal(signal.SIGTERM)
+        self._before: dict[int, Any] = {}
+        self._later: threading.Timer | None = None
 
     def __enter__(self) -> None:
-        signal.signal(signal.SIGTERM, self._on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:  # nohup stays nohup
+                self._before[number] = before
+                signal.signal(number, self._on_signal)
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def run(self, argv: list[str]) -> int:
         """Return the exit code of one run."""
-        command = [sys.executable, "-m", "chatbot", "simulate", *argv]
+        command = [*this_program(Path(chatbot.__file__)), "simulate", *argv]
         stdout = subprocess.DEVNULL if self._quiet else None
         self._process = subprocess.Popen(command, stdout=stdout)  # noqa: S603 - this program
-        while True:
-            try:
-                return self._process.wait()
-            except KeyboardInterrupt:  # the terminal has told the run as well
-                self.stopped = True
+        if self.stopped:  # meanwhile
+            host.pass_on(self._process, signal.SIGTERM)
+        code = self._process.wait()
+        if self._later is not None:
+            self._later.cancel()
+        return code
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as it is called
-        self.stopped = True
-        if self._process is not None:
-            self._process.terminate()
+        """Pass it on, but for the first interrupt: a terminal sends that to the run too, and a second one would
+        cut the run's end short. So it is waited for whether the run ends by itself."""
+        process, is_first, self.stopped = self._process, not self.stopped, True
+        if process is None:
+            return
+        if number == signal.SIGINT and is_first:
+            self._later = threading.Timer(_TOLD_AFTER_S, host.pass_on, (process, number))
+            self._later.daemon = True
+            self._later.start()
+        else:
+            host.pass_on(process, number)
+
+
+def this_program(package: Path) -> list[str]:
+    """Return the command that starts the program of a package, given its `__init__.py`, in any directory: a
+    checkout is found by its path, what is installed by its name."""
+    checkout = package.resolve().parents[1]
+    if all((checkout / name).is_file() for name in ("run.py", "pyproject.toml")):
+        return [sys.executable, str(checkout / "run.py")]
+    return [sys.executable, "-P", "-m", "chatbot"]  # -P: not a directory of that name that is here
 
 
 def _report(out: Path, sweep: Sweep, *, as_json: bool, stopped: bool) -> int:

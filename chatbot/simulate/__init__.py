@@ -1,29 +1,44 @@
 """`chatbot simulate`: many sessions in the seat of the UI, and a report of how they were served.
 
-    process.py     has the run put on, and says how it went (start here)
-    seat.py        … asks what is due, takes what has ended; news.py: what it hears besides
-    programme.py   the stages of the run, one after the other; stages.py: which there are, stage.py: one of them
-    schedule.py    when which session asks its next turn; arrivals.py has the times of an open load, room.py
-                   who kept a turn waiting (pure)
-    prompts.py     what it says; draw.py has the numbers for that, and for thinking (pure)
-    journal.py     writes the files of a run as it goes; past.py reads them, restore.py counts them again after a kill
+    process.py     the seat: puts on the stages of a run, and reports (start here)
+    stages.py      the run itself, and what is measured before and after it where the server tells no times (pure)
+    stage.py       one of them: asks what is due, takes what has ended
+    schedule.py    when which session asks its next turn (pure)
+    arrivals.py    the times of an open load (pure)
+    draw.py        the numbers that thinking and prompts are drawn by, the same in every run of a seed (pure)
+    session.py     one simulated session: its id, what was said in it (pure)
+    prompts.py     what it says (pure)
+    measured.py    a turn, from the message that ended it (pure)
     turn.py        one turn, as it was measured; what follows from that (pure)
+    journal.py     the files of a run, written as it goes, so that it can be taken up again after a kill
+    accounts.py    everything that is counted, and the result that it adds up to
+    stats.py       what the turns add up to (pure)
     histogram.py   counts of values, to three digits, that can be merged (pure)
-    stats.py       what the turns add up to (pure): in time (timeline.py), a second (window.py), just now (pulse.py)
+    timeline.py    what happened when, for a run of any length (pure)
+    window.py      how much there was over a time: in the whole run, and in its steady part (pure)
+    pulse.py       how it goes just now (pure)
     accuracy.py    how wrong the client's own clock readings are (pure)
-    verdict.py     whether the result can be believed, and who was the limit; own.py: how much is the client's (pure)
-    result.py      what is reported: the form of result.json (pure)
-    live_state.py  what is known while it goes on (pure)
-    live.py        the lines that are shown meanwhile (pure)
-    painter.py     … painted over and over at the end of a terminal's output
-    screen.py      the result on one screen (pure)
-    html.py        … and as a page: theme.py is how it looks, plots.py and timeline.py its plots, svg.py draws (pure)
-    sweep.py       several results, at growing load: as a table, and as a page (pure)
-    measures.py    what the measures are called; text.py writes numbers and lines (pure)
-    compare.py     two results, with confidence intervals; change.py: by how much, batches.py: how
-                   sure of a rate; gate.py: too much? (pure)
-    again.py       the report of a past run made again from its files
     machine.py     what it ran on, and what the processes used
+    verdict.py     whether the result can be believed, and who was the limit (pure)
+    result.py      what is reported: the form of result.json (pure)
+    measures.py    what the measures are called (pure)
+    display.py     what a person sees: notices and the live view on stderr, the result on stdout
+    live_state.py  what is known while it goes on (pure)
+    live.py        the lines that are shown of it (pure)
+    painter.py     … painted over and over at the end of a terminal's output
+    text.py        numbers and lines, as they are written (pure)
+    screen.py      the result on one screen (pure)
+    html.py        … and as a page (pure)
+    page.py        the pieces that a page is made of (pure)
+    theme.py       how it looks (pure)
+    plots.py       which plots it has (pure)
+    course.py      … of how the run went over time (pure)
+    svg.py         draws them (pure)
+    again.py       the report of a past run made again from its files
+    sweep.py       several results, at growing load: as a table, and as a page (pure)
+    compare.py     two results, side by side (pure)
+    change.py      by how much they differ, with confidence intervals (pure)
+    gate.py        whether that is too much (pure)
 
 It knows nothing of HTTP, SQLite or OpenTelemetry: it sends what the terminal would send.
 """

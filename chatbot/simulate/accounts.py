@@ -229,4 +229,6 @@ def _settings(run: Run) -> dict[str, object]:
     """Return what was asked, as it stands in the result; prompts may be many, and may be private."""
     simulation: dict[str, object] = msgspec.to_builtins(run.simulation)
     simulation["prompts"] = len(run.simulation.prompts)
-    return {"simulation": simulation, "target": msgspec.to_builtins(run.target), **run.settings}
+    pipeline = simulation.pop("pipeline")
+    target = msgspec.to_builtins(run.target)
+    return {"simulation": simulation, "target": target, "pipeline": pipeline}

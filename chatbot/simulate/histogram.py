@@ -150,17 +150,6 @@ class Histogram:
             **values,
         )
 
-    @classmethod
-    def from_metric(cls, metric: Metric) -> "Histogram":
-        """Return the histogram that a metric was made of; its failed turns are not in it."""
-        histogram = cls()
-        histogram._buckets = dict(metric.histogram)
-        histogram._count = metric.count
-        if metric.mean is not None and metric.min is not None and metric.max is not None:
-            histogram._sum = round(metric.mean * metric.count * _US_PER_MS)
-            histogram._note_extremes(round(metric.min * _US_PER_MS), round(metric.max * _US_PER_MS))
-        return histogram
-
     def compact(self) -> None:
         """Give up the memory of what was not yet counted: for one that hardly grows any more."""
         self._all_buckets()

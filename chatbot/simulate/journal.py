@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from chatbot import host
 from chatbot.errors import ChatbotError
 from chatbot.sanitize import one_line
 from chatbot.simulate.machine import Used
@@ -181,9 +182,7 @@ def _plain(reason: str) -> str:
 def _append(path: Path) -> int:
     """Open a file for writing at its end. A last line that a kill has torn is cut off."""
     try:
-        file = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600
-        )
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | host.BINARY, 0o600)
         end = os.lseek(file, 0, os.SEEK_END)
         os.ftruncate(file, _last_line_end(file, end))
     except OSError as error:

@@ -1,15 +1,14 @@
 """What a run was measured on, and what its processes used: processor time and memory, by psutil."""
 
 import contextlib
-import os
 import platform
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 import psutil
 
+from chatbot import host
 from chatbot.messages import ProcessStatus
 from chatbot.simulate.result import Machine, Process
 
@@ -25,29 +24,12 @@ def describe() -> Machine:
             libraries[name] = version(name)
     return Machine(
         os=f"{platform.system()} {platform.release()}",
-        cpu=_processor(),
-        cores=cores(),
+        cpu=host.processor(),
+        cores=host.cores(),
         memory_mb=psutil.virtual_memory().total // _MB,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         libraries=libraries,
     )
-
-
-def cores() -> int:
-    """Return how many processors this program may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    """Return the name of the processor: Linux tells it in a file, the others by `platform`."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 class Used(msgspec.Struct):
@@ -62,10 +44,21 @@ class Used(msgspec.Struct):
     restarts: int = 0
 
 
+def read_process(pid: int) -> tuple[float, float] | None:
+    """Return the processor time that a process has used, in s, and its memory, in MB; None: it has died."""
+    try:
+        process = psutil.Process(pid)
+        times = process.cpu_times()
+        return times.user + times.system, process.memory_info().rss / _MB
+    except psutil.NoSuchProcess:
+        return None
+
+
 class Usage:
     """The processes by pid, dead ones too, as they were last seen. `begin` counts from now on."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[int], tuple[float, float] | None] = read_process) -> None:
+        self._read = read
         self._used: dict[int, Used] = {}
 
     def take_up(self, used: Iterable[Used]) -> None:
@@ -86,18 +79,18 @@ class Usage:
         """Read what they have used. One that was started after `begin` counts from its start."""
         began = bool(self._used)
         for status in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has died since it was listed
-                process = psutil.Process(status.pid)
-                times = process.cpu_times()
-                cpu_s, rss_mb = times.user + times.system, process.memory_info().rss / _MB
-                used = self._used.get(status.pid)
-                if used is None:
-                    used = self._used[status.pid] = Used(
-                        status.role, status.slot, status.pid, 0.0 if began else cpu_s, cpu_s, rss_mb
-                    )
-                used.cpu_s = cpu_s
-                used.rss_mb = max(used.rss_mb, rss_mb)
-                used.restarts = status.restarts
+            found = self._read(status.pid)
+            if found is None:  # it has died since it was listed
+                continue
+            cpu_s, rss_mb = found
+            used = self._used.get(status.pid)
+            if used is None:
+                used = self._used[status.pid] = Used(
+                    status.role, status.slot, status.pid, 0.0 if began else cpu_s, cpu_s, rss_mb
+                )
+            used.cpu_s = cpu_s
+            used.rss_mb = max(used.rss_mb, rss_mb)
+            used.restarts = status.restarts
 
     def processes(self, turns: int) -> tuple[Process, ...]:
         """Return what each used, and for each of so many turns."""

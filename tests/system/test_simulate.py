@@ -195,6 +195,13 @@ def test_the_server_s_own_clock_is_in_the_report(simulate: Any) -> None:
         assert len(turn["gaps_us"]) == turn["chunks"] - 1 == 7
 
 
+posix = pytest.mark.skipif(
+    sys.platform == "win32",
+    reason="signals that kill or interrupt one process or a group are POSIX's",
+)
+
+
+@posix
 @pytest.mark.parametrize("role", ["ui", "worker", "store", "telemetry", "sim-server"])
 def test_a_killed_process_costs_turns_and_no_total(simulate: Any, role: str) -> None:
     run = simulate("--sessions", "8", "--turns", "4", "--workers", "2", *LONG)
@@ -309,6 +316,7 @@ def test_what_was_measured_outlives_the_supervisor(simulate: Any) -> None:
     assert result.ended_early
 
 
+@posix
 def test_an_interrupt_ends_it_with_a_report(simulate: Any) -> None:
     run = simulate("--sessions", "4", *LONG)
     run.await_turns(20)

@@ -98,8 +98,10 @@ def test_every_option_arrives(simulate: Simulate) -> None:
         *("--slo", "ttft:200ms,tpot:30ms", "--seed", "7", "--workers", "3", "--out", "run"),
         *("--no-save", "--trace-ratio", "0.25", "--profile", "--json", "--no-live", "--plain"),
         *("--debug", "-m", "other", "-s", "be brief", "-o", "max_tokens", "9"),
-        *("--first-token", "5ms", "--fault", "429:1%"),
+        *("--first-token", "5ms", "--fault", "429:1%", "--retries", "1", "--timeout", "90s"),
+        *("--calibration", "3s"),
     )
+    pipeline = settings.ui.simulation.pipeline if settings.ui.simulation else {}
     assert settings.ui.simulation == Simulation(
         out="run",
         sessions=5000,
@@ -120,11 +122,19 @@ def test_every_option_arrives(simulate: Simulate) -> None:
         command=settings.ui.simulation.command if settings.ui.simulation else "",
         workers=3,
         live=False,
+        calibration_s=3.0,
+        pipeline=pipeline,
     )
+    server = pipeline.pop("server")
+    assert pipeline == {"retries": 1, "timeout_s": 90.0, "trace_ratio": 0.25}
+    assert isinstance(server, dict)
+    assert (server["first_token"][:2], server["faults"]) == (["constant", 0.005], {"429": 0.01})
+    assert not {"host", "port", "truth"}.intersection(server)
+    assert (settings.worker.max_retries, settings.worker.total_timeout_s) == (1, 90.0)
     assert settings.ui.simulation.command.startswith("chatbot simulate --sessions 5000 --turns 4")
     assert settings.supervisor.workers == 3
-    assert settings.supervisor.credit >= 3000
-    assert settings.supervisor.max_in_flight >= 3000
+    assert settings.supervisor.credit == 3000
+    assert settings.supervisor.max_in_flight == 3000 + 4096  # and what else there is to be sent
     assert settings.tracing.sample_ratio == 0.25
     assert not settings.store.saves
     assert (settings.ui.json, settings.ui.plain, settings.telemetry.debug) == (True, True, True)
@@ -193,6 +203,7 @@ def test_prompts_are_a_text_or_the_lines_of_a_file(simulate: Simulate) -> None:
         ("--slo speed:3s", "METRIC:TIME"),
         ("--workers many", "--workers"),
         ("--trace-ratio 1.5", "from 0 to 1"),
+        ("--calibration exp:1s", "--calibration"),
         ("--first-token 5x", "--first-token"),
         ("--sweep turns=1,2", "sessions=… or rate=…"),
         ("--sweep sessions=", "sessions=… or rate=…"),

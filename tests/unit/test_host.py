@@ -1,7 +1,9 @@
+import os
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +41,20 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes_and_never_lowered()
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "100 200 300 (300, 300)\n"
+
+
+def test_a_share_of_the_processors_counts_as_so_many(tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    every = host.cores(str(quota))
+    assert 1 <= every <= (os.cpu_count() or 1)
+    for said, number in (
+        ("max 100000", every),
+        ("50000 100000", 1),
+        ("100000 100000", 1),
+        (f"{every * 100_000 - 1} 100000", every),
+        ("99900000 100000", every),
+        ("nonsense", every),
+    ):
+        quota.write_text(f"{said}\n", encoding="ascii")
+        assert host.cores(str(quota)) == number, said
+    assert host.processor()

@@ -424,3 +424,17 @@ def test_what_is_no_result_is_refused(data: bytes, says: str) -> None:
 def test_any_bytes_are_a_result_or_refused(data: bytes) -> None:
     with pytest.raises(UsageError):
         decode(data, "x")
+
+
+def test_another_server_or_another_timeout_is_a_reason_not_to_compare() -> None:
+    def run(**pipeline: Any) -> Result:
+        return _result(Random(5), settings={"pipeline": {"retries": 0, **pipeline}})
+
+    alike = run(server={"first_token": ["constant", 0.05], "faults": {}})
+    other = run(server={"first_token": ["constant", 0.09], "faults": {"429": 0.1}}, timeout_s=5.0)
+    assert warnings(alike, alike) == []
+    assert warnings(alike, other) == [
+        "pipeline.server.faults.429 differs: - in A, 0.1 in B",
+        "pipeline.server.first_token differs: ['constant', 0.05] in A, ['constant', 0.09] in B",
+        "pipeline.timeout_s differs: - in A, 5.0 in B",
+    ]

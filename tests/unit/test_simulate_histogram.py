@@ -63,12 +63,6 @@ def test_merged_ones_are_as_one_of_all_values(parts: list[list[int]]) -> None:
     assert merged.metric(3) == _of([value for part in parts for value in part]).metric(3)
 
 
-@given(many, st.integers(0, 3))
-def test_a_metric_gives_the_histogram_back(values: list[int], failed: int) -> None:
-    metric = _of(values).metric(failed)
-    assert Histogram.from_metric(metric).metric(failed) == metric
-
-
 @given(durations)
 def test_a_bucket_begins_at_or_below_its_value_and_is_a_1024th_of_its_power_of_two_wide(
     value: int,
