@@ -74,7 +74,7 @@ class UiSettings(msgspec.Struct, frozen=True):
 
     A resumed session goes on with its own backend, model, system prompt and options, except for what
     is explicit: what was given on the command line. `log_dir` is where traces are read; `colour`
-    whether a terminal may be given colours.
+    whether a terminal may be given colours; `is_dumb`: it knows no escape sequences at all.
     """
 
     mode: UiMode
@@ -97,6 +97,7 @@ class UiSettings(msgspec.Struct, frozen=True):
     simulation: Simulation | None = None
     log_dir: str = "logs"
     colour: bool = False
+    is_dumb: bool = False
 
 
 class StoreSettings(msgspec.Struct, frozen=True):
@@ -310,6 +311,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             manage=manage,
             log_dir=_log_dir(arguments.log_dir, file),
             colour=wants_colour(environ, plain=arguments.plain),
+            is_dumb=environ.get("TERM") == "dumb",
         ),
         store=store,
         worker=WorkerSettings(

@@ -235,6 +235,9 @@ def result(
                 ttft_error=metric(error),
                 chunk_lag=metric([value / 2 for value in error if value > 0]),
                 loop_lag=metric([abs(value) * 2 for value in error]),
+                own_share=metric(
+                    [sum(each) for each in zip(map(abs, error), pipeline, late, strict=True)]
+                ),
             ),
         )
         if answered

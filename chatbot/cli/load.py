@@ -6,7 +6,7 @@ Reads the files that options name, and nothing else; starts nothing. Every mista
 import argparse
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import msgspec
@@ -34,6 +34,9 @@ _SESSIONS, _TURNS = 16, 3
 _DURATION_S = 8.0
 _ANSWER_TOKENS = 256  # of an answer whose length is not bounded; for an estimate
 _SPARE_MESSAGES = 4096
+_PATH = re.compile(
+    r"[/\\]|\.(txt|jsonl|md)\Z", re.I
+)  # what no prompt is taken for without being told
 _ALWAYS_THE_SAME = ("host", "port", "truth")  # or chosen anew
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.I)
 
@@ -146,19 +149,60 @@ def most_in_flight(simulation: Simulation) -> int:
     return min((bound for bound in bounds if bound), default=MOST_SESSIONS)
 
 
-def estimate(settings: Settings) -> str:
-    """Return what a run will cost where that is money, in a line; empty: it costs nothing."""
+def bounded(settings: Settings, most: int) -> Settings:
+    """Return the settings with so many turns under way at most."""
+    simulation = settings.ui.simulation
+    assert simulation is not None  # noqa: S101 - it is what was asked for
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        ui=replace(settings.ui, simulation=replace(simulation, max_concurrency=most)),
+    )
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What is asked of a backend that takes money for it. `answer` says what the output is reckoned with."""
+
+    backend: str
+    turns: int
+    input_tokens: int
+    output_tokens: int
+    answer: str
+
+    def line(self, of: str = "") -> str:
+        """Return it in a line; `of` says what it is of, where that is not one run."""
+        return (
+            f"{self.backend}: {of}about {self.turns:,} turns, {self.input_tokens:,} tokens in and "
+            f"{self.output_tokens:,} out, if an answer has {self.answer} tokens; what they cost is not known here"
+        )
+
+
+def estimate(settings: Settings) -> Cost | None:
+    """Return what a run will cost where that is money; None: it costs nothing."""
     simulation, target = settings.ui.simulation, settings.ui.target
     backend = settings.worker.backends[target.backend]
     if simulation is None or backend.name in ("ollama", "sim") or backend.is_loopback:
-        return ""
+        return None
     bound = target.options.get("max_tokens")
     tokens = bound if isinstance(bound, int) and bound > 0 else _ANSWER_TOKENS
     input_tokens, output_tokens = estimate_tokens(simulation, tokens, target.system or "")
     about = "at most " if tokens is bound else ""
-    return (
-        f"{backend.name} {target.model}: about {turns_of(simulation):,} turns, {input_tokens:,} tokens in and "
-        f"{output_tokens:,} out, if an answer has {about}{tokens} tokens; what they cost is not known here"
+    return Cost(
+        f"{backend.name} {target.model}",
+        turns_of(simulation),
+        input_tokens,
+        output_tokens,
+        f"{about}{tokens}",
+    )
+
+
+def total(costs: Sequence[Cost]) -> Cost:
+    """Return what several runs will cost."""
+    return msgspec.structs.replace(
+        costs[0],
+        turns=sum(cost.turns for cost in costs),
+        input_tokens=sum(cost.input_tokens for cost in costs),
+        output_tokens=sum(cost.output_tokens for cost in costs),
     )
 
 
@@ -186,14 +230,29 @@ def _sessions(given: str | None, arrival: Arrival) -> int:
     return _count("sessions", given, 1, MOST_SESSIONS, by_default)
 
 
-def _prompts(given: str) -> tuple[tuple[str, ...], Distribution]:
-    """Return the prompts, or how long made-up ones are."""
-    if os.path.isfile(given):
-        return _prompts_in(given), Simulation(out="").prompt_tokens
-    if given.startswith("tokens:"):
-        return (), _distribution("prompts", given.removeprefix("tokens:"), "")
-    prompts = (text(given),) if given.strip() else ()
-    return prompts, Simulation(out="").prompt_tokens
+def _prompts(given: str | None) -> tuple[tuple[str, ...], Distribution]:
+    """Return the prompts, or how long made-up ones are. What looks like a file and is none is no prompt."""
+    made_up = Simulation(out="").prompt_tokens
+    if given is None:
+        return (), made_up
+    form, _, rest = given.partition(":")
+    if form == "tokens":
+        tokens = _distribution("prompts", rest, "")
+        if tokens.mean < 1:
+            raise UsageError(f"argument --prompts: {given!r}: a prompt has at least one token")
+        return (), tokens
+    if form == "file" or (form != "text" and os.path.isfile(given)):
+        return _prompts_in(rest if form == "file" else given), made_up
+    prompt = rest if form == "text" else given
+    if not prompt.strip():
+        raise UsageError(
+            "argument --prompts: the prompt is empty, give a text, a file or tokens:16"
+        )
+    if form != "text" and _PATH.search(given):
+        raise UsageError(
+            f"argument --prompts: {given!r}: there is no such file; if it is a prompt, give it as text:…"
+        )
+    return (text(prompt),), made_up
 
 
 def _prompts_in(path: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _MOST_BYTES = 1 << 28
 _GATES = """\
 GATE names a figure, and how far it may change for the worse: ttft.p95:+5%, throughput:-5%, failures:+1%.
-It fails when the change is beyond that, and cannot be chance.
+It fails when the change is beyond that, and cannot be chance; or the figure is not known, or B answered nothing.
 
 exit status: 0 fine, 1 a gate failed, 2 usage
 """
@@ -63,17 +63,17 @@ def run_compare(argv: list[str]) -> int:
     gated = gate.judge_gates(rows, gates)
     if options.json:
         shown = {"rows": rows, "warnings": notes, "gates": gated}
-        write([msgspec.json.encode(shown).decode()])
+        code = write([msgspec.json.encode(shown).decode()])
     else:
         verdicts = ["", *gate.lines(gated)] if gated else []
-        write([*compare.lines(rows, notes), *verdicts])
-    return 1 if any(each.outcome == "failed" for each in gated) else 0
+        code = write([*compare.lines(rows, notes), *verdicts])
+    return 1 if gate.is_failed(gated) else code
 
 
 def read_result(path: str) -> "Result":
     """Return the result in a file, or in a run's directory. Raises UsageError."""
     from chatbot.errors import UsageError
-    from chatbot.simulate.journal import RESULT
+    from chatbot.simulate.past import RESULT
     from chatbot.simulate.result import decode
 
     file = os.path.join(path, RESULT) if os.path.isdir(path) else path
@@ -109,16 +109,19 @@ def run_report(argv: list[str]) -> int:
     except OSError as error:
         refuse(f"{error.filename or options.directory}: {error.strerror or error}")
         return 1
-    write(shown)
-    return 0
+    return write(shown)
 
 
-def write(lines: Iterable[str]) -> None:
-    """Write lines to stdout. What its encoding does not have is written as an escape."""
+def write(lines: Iterable[str]) -> int:
+    """Write lines to stdout, and return the exit code. What its encoding does not have is written as an escape."""
     encoding = sys.stdout.encoding or "ascii"
     try:
         for line in lines:
             sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it has seen enough
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        if not isinstance(error, BrokenPipeError):  # then whoever read it has seen enough
+            refuse(f"stdout: {error.strerror or error}")
+            return 1
+    return 0

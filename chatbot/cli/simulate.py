@@ -21,6 +21,8 @@ _EXAMPLES = """\
 DIST is a value such as 2s, or how it varies: 256+-64, uniform:1s,5s, exp:2s, lognormal:2s,0.5, pareto:1s,1.5,
 file:PATH. A duration without a unit is in seconds. What falls due in the ramp and the warm-up is not measured.
 Of a session there is no more than one turn at a time, and every turn has the whole history before it.
+The same seed is the same sessions with the same prompts and pauses. Where turns fall due by the clock, which session
+has the next one depends on which are free: with --turns above 1 two runs do not ask quite the same.
 
 examples:
   chatbot simulate                                         the simulated server, a few seconds
@@ -83,11 +85,15 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what is said").add_argument
     add(
         "--prompts",
-        default="",
         metavar="TEXT|FILE|tokens:DIST",
-        help="a text, a file with one a line, or made-up words (default: tokens:16)",
+        help="a text, a file with one a line (also text:…, file:…), or made-up words (default: tokens:16)",
     )
-    add("--seed", default="0", metavar="N", help="another seed, other prompts and pauses")
+    add(
+        "--seed",
+        default="0",
+        metavar="N",
+        help="another seed, other prompts and pauses (see below)",
+    )
 
 
 def _add_whom(parser: argparse.ArgumentParser) -> None:
@@ -158,11 +164,14 @@ def prepared(options: argparse.Namespace, argv: list[str]) -> "Settings":
     options.out = options.out or place.new_name()
     settings = load.settings(options, os.environ, read_config(options.config), command(argv))
     assert settings.ui.simulation is not None  # noqa: S101 - it is what was asked for
-    if estimate := load.estimate(settings):
+    if cost := load.estimate(settings):
         if not options.yes:
-            raise UsageError(f"{estimate}: give --yes to ask it")
-        sys.stderr.write(f"chatbot: {estimate}\n")
-    place.allow_files(settings.ui.simulation, load.most_in_flight(settings.ui.simulation))
+            raise UsageError(f"{cost.line()}: give --yes to ask it")
+        sys.stderr.write(f"chatbot: {cost.line()}\n")
+    simulation = settings.ui.simulation
+    if bound := place.allow_files(simulation, load.most_in_flight(simulation)):
+        sys.stderr.write(f"chatbot: {place.BOUND.format(bound)}\n")
+        settings = load.bounded(settings, bound)
     place.make(options.out)
     return settings
 

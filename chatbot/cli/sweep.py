@@ -59,8 +59,10 @@ def run_sweep(options: argparse.Namespace, argv: list[str], command: str) -> int
     name, values = parse_sweep(text(options.sweep))
     options.out = options.out or place.new_name()
     kept = without(argv, ("--sweep", "--out", f"--{name}"))
-    for value in values:  # before the first is begun, which may take long
-        _check(options, name, value)
+    costs = [
+        _check(options, name, value) for value in values
+    ]  # before the first, which may take long
+    _consent(options, name, values, [cost for cost in costs if cost is not None])
     place.make(options.out, logs=False)
     points: list[Point] = []
     runs = _Runs(quiet=options.json)
@@ -114,8 +116,20 @@ def without(argv: list[str], names: tuple[str, ...]) -> list[str]:
     return kept
 
 
-def _check(options: argparse.Namespace, name: str, value: str) -> None:
-    """Find the mistakes of a point before any is begun. Raises UsageError."""
+def _consent(
+    options: argparse.Namespace, name: str, values: tuple[str, ...], costs: list[load.Cost]
+) -> None:
+    """Say what all of the runs come to where that is money. Raises UsageError where nobody has agreed to it."""
+    if not costs:
+        return
+    line = load.total(costs).line(f"{len(values)} runs ({name}={', '.join(values)}), in all ")
+    if not options.yes:
+        raise UsageError(f"{line}: give --yes to ask it")
+    sys.stderr.write(f"chatbot: {line}\n")
+
+
+def _check(options: argparse.Namespace, name: str, value: str) -> load.Cost | None:
+    """Find the mistakes of a point before any is begun, and return what it costs. Raises UsageError."""
     if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", value, re.ASCII):
         raise UsageError(f"argument --sweep: {name}={value}: this is no number")
     given = argparse.Namespace(**{**vars(options), name: value, "out": "out"})
@@ -123,8 +137,7 @@ def _check(options: argparse.Namespace, name: str, value: str) -> None:
     if settings.ui.simulation is not None:
         most = load.most_in_flight(settings.ui.simulation)
         place.allow_files(settings.ui.simulation, most)
-    if (line := load.estimate(settings)) and not options.yes:
-        raise UsageError(f"{name}={value}: {line}: give --yes to ask it")
+    return load.estimate(settings)
 
 
 class _Runs:
@@ -195,7 +208,8 @@ def _report(out: Path, sweep: Sweep, *, as_json: bool, stopped: bool) -> int:
     except OSError as error:
         refuse(f"{error.filename}: {error.strerror or error}")
     columns = shutil.get_terminal_size((_WIDTH, 24)).columns
-    results.write([encoded.decode()] if as_json else sweep_screen(points, min(columns, _WIDTH)))
+    shown = [encoded.decode()] if as_json else sweep_screen(points, min(columns, _WIDTH))
+    code = results.write(shown)
     if stopped:
         return ExitCode.INTERRUPTED
-    return max(point.exit_code for point in sweep.points) if not sweep.ended_early else 1
+    return max(code, sweep.ended_early, *(point.exit_code for point in sweep.points))

@@ -64,6 +64,16 @@ class Truth(msgspec.Struct, frozen=True, array_like=True):
     lags: bytes = b""
 
 
+class Durations(msgspec.Struct, frozen=True, array_like=True):
+    """How long a server says that it took, in ns: the whole request, and of that the loading of the model, the
+    reading of the prompt and the generating. 0: it did not say, or not at all."""
+
+    total_ns: int = 0
+    load_ns: int = 0
+    prompt_ns: int = 0
+    generate_ns: int = 0
+
+
 class Timing(msgspec.Struct, frozen=True, array_like=True):
     """When what happened in a call that was asked to be measured: ns of `time.perf_counter_ns`, the clock
     that all processes of a machine share. 0: it did not happen.
@@ -77,7 +87,7 @@ class Timing(msgspec.Struct, frozen=True, array_like=True):
     A chunk is a piece of content or reasoning, as the server cut it; `chunks` counts them, and `gaps`
     holds the time between each and the one before it, 0 for those that came in one read: µs, as
     unsigned 32-bit little-endian numbers, one less than there are chunks. `lag_us` is the longest
-    that the worker's event loop was late meanwhile.
+    that the worker's event loop was late meanwhile. `served` is what the server says of its own times.
     """
 
     begun_ns: int
@@ -94,6 +104,7 @@ class Timing(msgspec.Struct, frozen=True, array_like=True):
     gaps: bytes = b""
     lag_us: int = 0
     truth: Truth | None = None
+    served: Durations | None = None
 
     @property
     def first_ns(self) -> int:

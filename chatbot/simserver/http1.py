@@ -116,10 +116,17 @@ class Exchange:
 
 
 class Connection(asyncio.Protocol):
-    """The state of one connection. `connections` is the server's set of those that are open."""
+    """The state of one connection. `connections` is the server's set of those that are open; `made` is told the
+    number of its socket."""
 
-    def __init__(self, handle: Callable[[Exchange], None], connections: "set[Connection]") -> None:
+    def __init__(
+        self,
+        handle: Callable[[Exchange], None],
+        connections: "set[Connection]",
+        made: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._handle = handle
+        self._made = made
         self._connections = connections
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
@@ -144,6 +151,7 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
+        self._made(self._transport.get_extra_info("socket").fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop what is under way: nobody will read it."""

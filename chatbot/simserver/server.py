@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import sys
 import time
 from collections.abc import Callable
 
@@ -24,10 +25,18 @@ Handler = Callable[[Exchange], None]
 
 
 class SimServer:
-    """A server on one address."""
+    """A server on one address. It may have so many `files` open, and says once through `tell` that it has them all."""
 
-    def __init__(self, settings: SimServerSettings) -> None:
+    def __init__(
+        self,
+        settings: SimServerSettings,
+        files: int = sys.maxsize,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._settings = settings
+        self._files = files
+        self._tell = tell
+        self._is_full = False
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._created_s = int(time.time())
@@ -70,7 +79,10 @@ class SimServer:
             )
         try:
             self._server = await loop.create_server(
-                lambda: Connection(self._handle, self._connections), host, port, backlog=_BACKLOG
+                lambda: Connection(self._handle, self._connections, self._count_files),
+                host,
+                port,
+                backlog=_BACKLOG,
             )
         except OSError as error:
             raise UsageError(
@@ -90,6 +102,16 @@ class SimServer:
             connection.abort()
         await asyncio.wait_for(self._server.wait_closed(), _STOP_S)
         self._server = None
+
+    def _count_files(self, number: int) -> None:
+        """Tell when a socket has the last number there is: uvloop ends what comes beyond that, and says nothing."""
+        if number < self._files - 1 or self._is_full:
+            return
+        self._is_full = True
+        self._tell(
+            f"the simulated server has all {self._files:,} files open that it may ({len(self._connections):,} "
+            "connections); what comes beyond is cut off: raise the limit (ulimit -n)"
+        )
 
     # --- routes
 

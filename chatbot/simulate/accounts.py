@@ -6,24 +6,25 @@ from collections import Counter
 
 import msgspec
 
-from chatbot.messages import ProcessRole, StatusRead
+from chatbot.messages import StatusRead
 from chatbot.settings import UiSettings
 from chatbot.simulate import machine
 from chatbot.simulate.accuracy import Errors, known
-from chatbot.simulate.journal import Run
 from chatbot.simulate.live_state import Live
-from chatbot.simulate.machine import Usage
+from chatbot.simulate.machine import Usage, Used
+from chatbot.simulate.past import Past, Run
 from chatbot.simulate.result import DEFINITIONS, Result
-from chatbot.simulate.schedule import Schedule, Start
+from chatbot.simulate.schedule import Start
 from chatbot.simulate.stages import RUN, Kind, Served
 from chatbot.simulate.stats import Figures, Stats
 from chatbot.simulate.turn import Turn
-from chatbot.simulate.verdict import Evidence, cpu_share, judge
+from chatbot.simulate.verdict import Evidence, busiest, cpu_share, judge
 from chatbot.simulation import Simulation
 from chatbot.version import __version__
 
 # A server that answers none of so many turns, for so long, is not asked for the rest.
 _HOPELESS_TURNS = 100
+_TOGETHER = 64
 _HOPELESS_NS = 5_000_000_000
 
 
@@ -46,13 +47,12 @@ class Accounts:
         self.not_saving = ""
         self._run = run
         self._usage = Usage()
-        self._ended_before = 0  # turns that had ended when the processes' times began to count
-        self._looked_ns = 0
+        self._seen_ns = 0  # when the processes were last seen
         self._restarts: Counter[str] = Counter()
         self._errors: list[Errors] = []  # of each stage, the last one under way
         self._telemetry_dropped = 0
-        self._schedule: Schedule | None = None
         self._is_run = False
+        self._to_add: list[Turn] = []
         self._ended = self._answered = 0  # turns of the run, those of the warm-up too
         self._began_ns = self._ended_ns = time.perf_counter_ns()
         self._stats = Stats(run.simulation, self._began_ns)
@@ -60,22 +60,25 @@ class Accounts:
 
     # --- what happens ----------------------------------------------------------------------------
 
-    def begin(self, kind: Kind, schedule: Schedule, start_ns: int) -> None:
+    def begin(self, kind: Kind, start_ns: int) -> None:
         """A stage begins, or is taken up again."""
         self._is_run = kind.number == RUN
-        self._schedule = schedule
         self._errors.append(Errors(kind.phase if kind.phase in ("before", "after") else "run"))
         if self._is_run:
             self._stats = Stats(kind.simulation, start_ns)
             self._began_ns = start_ns
 
-    def end(self, now_ns: int) -> None:
-        """The stage is over."""
-        if self._is_run and self._schedule is not None:
+    def end(self, now_ns: int, dropped: int, falling_ns: int | None = None) -> None:
+        """The stage is over; so many turns were due in it and were never asked. `falling_ns` is when its
+        load began to fall."""
+        self._add_up()
+        if self._is_run:
             self._ended_ns = now_ns
-            self._stats.dropped(self._schedule.dropped)
+            self._stats.dropped(dropped)
+            if self.ended_early and falling_ns is not None:
+                self._stats.falling(falling_ns)
             self._figures = self._stats.figures(now_ns)
-        self._schedule = None
+        self._is_run = False
 
     def session_begun(self, now_ns: int) -> None:
         """A session is there."""
@@ -97,39 +100,55 @@ class Accounts:
             self._stats.asked(start.phase, now_ns)
 
     def ended(self, turn: Turn) -> None:
-        """A turn has ended."""
-        self._stats.ended(turn)
-        self._add(turn)
+        """A turn has ended. They are added up many at a time, which takes half the time that one by one does."""
+        if self._is_run:
+            self._ended += 1
+            self._answered += turn.status == "answered"
+        self._to_add.append(turn)
+        if len(self._to_add) >= _TOGETHER:
+            self._add_up()
 
     def restore(self, turn: Turn) -> None:
         """A turn has ended before this process had the seat."""
         self._stats.restore(turn)
-        self._add(turn)
-
-    def _add(self, turn: Turn) -> None:
         if self._is_run:
             self._ended += 1
             self._answered += turn.status == "answered"
         self._errors[-1].add(turn)
 
-    def restarted(self, role: ProcessRole) -> None:
+    def _add_up(self) -> None:
+        turns, self._to_add = self._to_add, []
+        for turn in turns:
+            self._stats.ended(turn)
+            self._errors[-1].add(turn)
+
+    def take_up(self, past: Past) -> None:
+        """Go on with what is known besides the turns."""
+        self.ended_early = past.stopped
+        self.not_saving = past.not_saving
+        self._restarts.update(past.restarted)
+        self._usage.take_up(past.used)
+        self._seen_ns = past.seen_ns
+
+    def restarted(self, role: str) -> None:
         """A process was started again."""
         self._restarts[role] += 1
 
-    def look(self, status: StatusRead, *, begin: bool = False) -> None:
-        """See what the processes have used; `begin`: count from now on."""
+    def look(self, status: StatusRead, *, begin: bool = False) -> tuple[tuple[Used, ...], int]:
+        """See what the processes have used, and return it, and when; `begin`: count from now on."""
         self._telemetry_dropped = status.work.dropped
         if begin:
             self._usage.begin(status.processes)
-            self._ended_before = self._ended
-            self._looked_ns = time.perf_counter_ns()
         else:
             self._usage.look(status.processes)
+        self._seen_ns = time.perf_counter_ns()
+        return self._usage.used, self._seen_ns
 
     # --- what is known ---------------------------------------------------------------------------
 
     def live(self, now_ns: int) -> Live:
         """Return how the run goes."""
+        self._add_up()
         return self._stats.live(now_ns)
 
     def hopeless(self, now_ns: int) -> str:
@@ -162,12 +181,13 @@ class Accounts:
 
     def result(self) -> Result:
         """Return the result of the whole run."""
+        self._add_up()
         run, simulation = self._run, self._run.simulation
         figures = self._figures or self._stats.figures(self._ended_ns)
         wall_s = (self._ended_ns - self._began_ns) / 1e9
-        looked_s = (time.perf_counter_ns() - self._looked_ns) / 1e9 if self._looked_ns else 0.0
+        looked_s = max(self._seen_ns - self._began_ns, 0) / 1e9
         described = machine.describe()
-        processes = self._usage.processes(self._ended - self._ended_before)
+        processes = self._usage.processes(self._ended)
         accuracy = known(self._errors)
         verdict = judge(
             Evidence(
@@ -181,7 +201,8 @@ class Accounts:
                 timeline=figures.timeline,
                 accuracy=accuracy,
                 cpu_share=cpu_share(processes, looked_s, described.cores),
-                had_room=self._had_room(figures),
+                busiest=busiest(processes, looked_s),
+                ended_early=self.ended_early,
             )
         )
         return Result(
@@ -214,14 +235,6 @@ class Accounts:
             not_saving=self.not_saving,
             telemetry_dropped=self._telemetry_dropped,
         )
-
-    def _had_room(self, figures: Figures) -> bool:
-        """Whether every turn could be asked when it was due, as far as the bounds go."""
-        simulation = self._run.simulation
-        most, sessions = simulation.max_concurrency, simulation.sessions
-        is_full = bool(most) and figures.most_in_flight >= most
-        has_all = simulation.is_open and bool(sessions) and figures.most_sessions >= sessions
-        return not (is_full or has_all)
 
 
 def _settings(run: Run) -> dict[str, object]:

@@ -3,7 +3,10 @@
 A server that tells when it really sent is the yardstick: what the client measured, less what was true, is the error of
 the client (with the way there and back on loopback, a few dozen µs). Where the server does not tell, the client
 measures itself against the simulated server, before and after the run at the same load; of the run itself only
-the lateness of the workers' event loops is known then.
+the lateness of the workers' event loops is known then, and how long a turn took until it was sent.
+
+There are two measures of it. The error is that of a time from the sending. The own share is that of a time from when
+the turn was due: it has the client's lateness and the whole pipeline in it besides, commit and all.
 """
 
 from collections.abc import Iterable
@@ -11,7 +14,7 @@ from typing import Literal
 
 from chatbot.simulate.histogram import Histogram
 from chatbot.simulate.result import Accuracy
-from chatbot.simulate.turn import Turn
+from chatbot.simulate.turn import Turn, before_sending
 
 Where = Literal["run", "before", "after"]
 
@@ -30,6 +33,7 @@ class Errors:
         self._ttft_error = Histogram()
         self._chunk_lag = Histogram()
         self._loop_lag = Histogram()
+        self._own_share = Histogram()
 
     def add(self, turn: Turn) -> None:
         """Take a turn that was answered; any other tells nothing of the client."""
@@ -41,18 +45,24 @@ class Errors:
         self._last_ns = max(self._last_ns, turn.end_ns)
         self._loop_lag.record(turn.lag_us)
         first_ns = turn.first_ns
+        before_us = before_sending(turn)
         if not (turn.true_first_ns and turn.true_arrived_ns and first_ns and turn.sent_ns):
+            if before_us is not None:
+                self._own_share.record(before_us)
             return
         self._turns += 1
         true_ns = turn.true_first_ns - turn.true_arrived_ns
         self._ttft_true.record(max(true_ns, 0) // _NS_PER_US)
-        self._ttft_error.record(max(first_ns - turn.sent_ns - true_ns, 0) // _NS_PER_US)
+        error_us = max(first_ns - turn.sent_ns - true_ns, 0) // _NS_PER_US
+        self._ttft_error.record(error_us)
+        if before_us is not None:
+            self._own_share.record(before_us + error_us)
         self._chunk_lag.record_many(turn.true_lags_us)
 
     def accuracy(self) -> Accuracy | None:
         """Return what is known; None where nothing was answered.
 
-        `turns` are those of which the truth is known: with 0 only `loop_lag` means anything.
+        `turns` are those of which the truth is known: with 0 only `loop_lag` and `own_share` mean anything.
         """
         if not self._ended:
             return None
@@ -66,6 +76,7 @@ class Errors:
             # The chunks of one answer are read together: as many are independent as there are answers.
             chunk_lag=self._chunk_lag.metric(independent=self._turns or None),
             loop_lag=self._loop_lag.metric(),
+            own_share=self._own_share.metric(),
         )
 
 

@@ -4,8 +4,8 @@ A change is a ratio less 1, or of shares a difference; infinite where the other 
 Percentiles: the intervals of both, put together by the method of variance estimates recovery (MOVER) on the
 logarithm (Zou & Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27,
 2008; ratios of percentiles by their logarithm: Price & Bonett, Distribution-free confidence intervals for difference and
-ratio of medians, Journal of Statistical Computation and Simulation 72, 2002). Rates: the ratio of two Poisson
-counts. Shares: Newcombe's hybrid of two Wilson intervals (Interval estimation for the difference between independent
+ratio of medians, Journal of Statistical Computation and Simulation 72, 2002). Rates: the same, each with the reach that
+the batch means give it, or that of a Poisson count (`batches.py`). Shares: Newcombe's hybrid of two Wilson intervals (Interval estimation for the difference between independent
 proportions, Statistics in Medicine 17, 1998, method 10).
 """
 
@@ -15,20 +15,25 @@ import msgspec
 
 from chatbot.simulate.result import Value
 
-_Z = 1.959963984540054  # of 97.5 %, normal
+Z = 1.959963984540054  # of 97.5 %, normal
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A change and its interval, as fractions: 0.05 is 5 % more. `by` None: it cannot be said."""
+    """A change and its interval, as fractions: 0.05 is 5 % more. `by` None: it cannot be said.
+
+    `is_failing`: where there was a value there is none any more, since too many failed.
+    """
 
     by: float | None
     low: float = -math.inf
     high: float = math.inf
+    is_failing: bool = False
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval excludes that there is none."""
-        return self.by is not None and (self.low > 0 or self.high < 0)
+        """Whether the interval excludes that there is none. A value that was lost is a change, however wide
+        the interval of the value before."""
+        return self.by is not None and (self.is_failing or self.low > 0 or self.high < 0)
 
 
 def of_values(
@@ -45,24 +50,35 @@ def of_values(
         by = 0.0 if log_a == log_b else _ratio(log_b, log_a)
         low = -1.0 if lb == ua == math.inf else _ratio(lb, ua)
         high = math.inf if ub == la == math.inf else _ratio(ub, la)
-        return Change(by, low, high)
+        return Change(by, low, high, is_failing=log_b == math.inf > log_a)
     by_log = log_b - log_a
     low = by_log - math.hypot(log_b - lb, ua - log_a)
     high = by_log + math.hypot(ub - log_b, log_a - la)
     return Change(math.expm1(by_log), _expm1(low), _expm1(high))
 
 
-def of_rates(a_count: float, a_s: float, b_count: float, b_s: float, spread: float = 1.0) -> Change:
+def of_rates(
+    a_count: float,
+    a_s: float,
+    b_count: float,
+    b_s: float,
+    reaches: tuple[float | None, float | None] = (None, None),
+) -> Change:
     """Return the change between two rates of events, so many in so many seconds.
 
-    `spread` is the variance of the counts over that of a Poisson process, where they come in bursts.
+    `reaches` are how far the logarithm of each may be off, in 95 of 100 cases; None: as that of a Poisson count.
     """
     if a_s <= 0 or b_s <= 0 or (not a_count and not b_count):
         return Change(None)
     by = (b_count / b_s) / (a_count / a_s) - 1 if a_count else math.inf
     a_some, b_some = a_count or 0.5, b_count or 0.5  # a count of 0 has no logarithm
     middle = math.log((b_some / b_s) / (a_some / a_s))
-    reach = _Z * math.sqrt(spread * (1 / a_some + 1 / b_some))
+    reach = math.hypot(
+        *(
+            Z / math.sqrt(some) if given is None else given
+            for given, some in zip(reaches, (a_some, b_some), strict=True)
+        )
+    )
     return Change(by, _expm1(middle - reach), _expm1(middle + reach))
 
 
@@ -80,9 +96,9 @@ def of_shares(a_count: int, a_of: int, b_count: int, b_of: int) -> Change:
 
 def wilson(count: int, of: int) -> tuple[float, float]:
     """Return the 95 % interval of a share (Wilson's score interval)."""
-    share, z2 = count / of, _Z * _Z
+    share, z2 = count / of, Z * Z
     middle = (share + z2 / (2 * of)) / (1 + z2 / of)
-    reach = _Z * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of)) / (1 + z2 / of)
+    reach = Z * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of)) / (1 + z2 / of)
     # At the ends it touches them; rounding is not to push it past the share itself.
     return min(max(middle - reach, 0.0), share), max(min(middle + reach, 1.0), share)
 

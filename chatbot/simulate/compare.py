@@ -5,12 +5,12 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, pvariance
 from typing import Literal
 
 import msgspec
 
-from chatbot.simulate.change import Change, of_rates, of_shares, of_values
+from chatbot.simulate.batches import latency_s, reach
+from chatbot.simulate.change import Change, Z, of_rates, of_shares, of_values
 from chatbot.simulate.result import Result, Value, Window
 
 Judgement = Literal["better", "worse", "no clear difference", "not known"]
@@ -21,7 +21,9 @@ RATES = ("throughput", "goodput")
 _FAILURES = "failures"
 NAMES = (*RATES, *(f"{m}.{p}" for m in _METRICS for p in _PERCENTILES), _FAILURES)
 
-_LEAST_MOMENTS = 10
+_LEAST_LATENCIES = (
+    5  # medians of the latency that a steady window is long; what is shorter tells no rate
+)
 _MOST_SHOWN = 60
 
 # Settings that may differ without making two runs different things.
@@ -48,19 +50,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare(a: Result, b: Result) -> list[Row]:
     """Return every figure that either has; a change is from A to B."""
-    rows = [
-        _row(
-            "throughput",
-            "/s",
-            _rated(a).answered,
-            _rated(b).answered,
-            _of_windows(a, b, "answered"),
-        )
-    ]
+    in_a, in_b = _rated(a, b)
+    changed = _rates(a, b, in_a, in_b, "answered")
+    rows = [_row("throughput", "/s", in_a.answered, in_b.answered, changed)]
     if a.slos or b.slos:
-        rows.append(
-            _row("goodput", "/s", _rated(a).good, _rated(b).good, _of_windows(a, b, "good"))
-        )
+        rows.append(_row("goodput", "/s", in_a.good, in_b.good, _rates(a, b, in_a, in_b, "good")))
     for metric in _METRICS:
         for percentile in _PERCENTILES:
             value_a, interval_a = _percentile(a, metric, percentile)
@@ -140,30 +134,33 @@ def _row(name: str, unit: Literal["/s", "ms", "share"], a: Value, b: Value, chan
     return Row(name=name, unit=unit, a=a, b=b, change=change, judgement=judgement)
 
 
-def _rated(result: Result) -> Window:
-    """The window that rates are taken from: the steady one, where there is one."""
-    return result.steady if result.steady.to_s > result.steady.from_s else result.whole
+def _rated(a: Result, b: Result) -> tuple[Window, Window]:
+    """Return the windows that rates are taken from: the steady ones, unless one of them is too short."""
+    if all(
+        result.steady.to_s - result.steady.from_s > _LEAST_LATENCIES * latency_s(result)
+        for result in (a, b)
+    ):
+        return a.steady, b.steady
+    return a.whole, b.whole
 
 
-def _of_windows(a: Result, b: Result, name: Literal["answered", "good"]) -> Change:
-    in_a, in_b = _rated(a), _rated(b)
-    a_s, b_s = in_a.to_s - in_a.from_s, in_b.to_s - in_b.from_s
-    a_count, b_count = getattr(in_a, name) * a_s, getattr(in_b, name) * b_s
-    return of_rates(a_count, a_s, b_count, b_s, max(_spread(a), _spread(b)))
+def _rates(
+    a: Result, b: Result, in_a: Window, in_b: Window, name: Literal["answered", "good"]
+) -> Change:
+    counted: list[tuple[float, float, float | None]] = []
+    for result, window in ((a, in_a), (b, in_b)):
+        width_s = window.to_s - window.from_s
+        count, of = getattr(window, name) * width_s, window.answered * width_s
+        counted.append((count, width_s, _thinned(reach(result, window), count, of)))
+    (a_count, a_s, a_reach), (b_count, b_s, b_reach) = counted
+    return of_rates(a_count, a_s, b_count, b_s, (a_reach, b_reach))
 
 
-def _spread(result: Result) -> float:
-    """Return the variance of what was answered in equal times over that of a Poisson process, at least 1."""
-    window = _rated(result)
-    counts = [
-        moment.answered
-        for moment in result.timeline
-        if moment.at_s >= window.from_s and moment.at_s + moment.width_s <= window.to_s
-    ]
-    mean = fmean(counts) if counts else 0.0
-    if len(counts) < _LEAST_MOMENTS or not mean:
-        return 1.0
-    return max(pvariance(counts) / mean, 1.0)
+def _thinned(reached: float | None, count: float, of: float) -> float | None:
+    """Return the reach of those that are good, if each of the answers was by chance."""
+    if reached is None or count <= 0:
+        return None
+    return math.hypot(reached, Z * math.sqrt(max(1 - count / of, 0.0) / count))
 
 
 def _percentile(result: Result, metric: str, percentile: str) -> tuple[Value, tuple[Value, Value]]:
@@ -175,7 +172,7 @@ def _percentile(result: Result, metric: str, percentile: str) -> tuple[Value, tu
 
 def _failed(result: Result) -> tuple[int, int]:
     """Return how many turns failed, of those whose end is known."""
-    failed = result.totals.failed + result.totals.interrupted
+    failed = result.totals.failed
     return failed, failed + result.totals.answered
 
 

@@ -1,5 +1,6 @@
 """How a run went over time: the rates, the durations, what was under way. Pure."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from chatbot.simulate.plots import Figure, rate_text
@@ -11,15 +12,20 @@ _MOST_MOMENTS = 150  # more than that cannot be told apart in the width of a plo
 _TITLES = ("Throughput, turns a second", "Time to first token", "Latency", "Under way")
 
 
-def timeline(moments: Sequence[Moment], steady: Window) -> tuple[Figure, ...]:
-    """Draw how it went: the rates, the durations, and how much was under way."""
+def timeline(
+    moments: Sequence[Moment], steady: Window, latency_s: float = 0.0
+) -> tuple[Figure, ...]:
+    """Draw how it went: the rates, the durations, and how much was under way.
+
+    Rates are drawn over no less than an answer's median latency: sessions in step are answered all at once.
+    """
     moments = _merged([moment for moment in moments if moment.width_s > 0])
     if not moments:
         empty = "The run ended before the first interval did."
         return tuple(Figure(title=title, empty=empty) for title in _TITLES)
     x = Scale(moments[0].at_s, max(moment.at_s + moment.width_s for moment in moments), "time")
     return (
-        _throughput(moments, x, steady),
+        _throughput(_widened(moments, latency_s), x, steady),
         _durations("ttft", _TITLES[1], moments, x, steady),
         _durations("latency", _TITLES[2], moments, x, steady),
         _under_way(moments, x, steady),
@@ -134,6 +140,14 @@ def _merged(moments: Sequence[Moment]) -> list[Moment]:
     if by <= 1:
         return list(moments)
     return [_joined(moments[start : start + by]) for start in range(0, len(moments), by)]
+
+
+def _widened(moments: Sequence[Moment], least_s: float) -> list[Moment]:
+    """Return moments that are at least so wide, all of as many of those given; the last may hold more."""
+    wide = least_s / max(moment.width_s for moment in moments)
+    by = max(math.ceil(min(wide, len(moments)) - 1e-9), 1)
+    ends = [*range(by, len(moments) - by + 1, by), len(moments)]
+    return [_joined(moments[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _joined(group: Sequence[Moment]) -> Moment:

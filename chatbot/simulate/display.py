@@ -1,5 +1,6 @@
 """What a person sees of a run: the live view and notices on stderr, the result on stdout."""
 
+import os
 import shutil
 import sys
 import time
@@ -29,7 +30,9 @@ class Display:
         self._out = Path(simulation.out)
         self._shows = simulation.live
         self._profiles = simulation.profile
-        terminal = self._shows and sys.stderr.isatty() and not settings.plain
+        terminal = (
+            self._shows and not settings.plain and not settings.is_dumb and sys.stderr.isatty()
+        )
         self._painter = Painter(sys.stderr, shutil.get_terminal_size) if terminal else None
         self._due_at = time.perf_counter() + (0.0 if terminal else _LINE_EVERY_S)
 
@@ -63,16 +66,25 @@ class Display:
             self._painter.close()
         if fault:
             self._write(f"chatbot: not everything could be written: {one_line(fault)}")
-        if self._settings.json:
-            sys.stdout.write(msgspec.json.encode(result).decode() + "\n")
-        else:
-            columns = shutil.get_terminal_size((_LONGEST_LINE, 24)).columns
-            width = min(columns if sys.stdout.isatty() else _LONGEST_LINE, _LONGEST_LINE)
-            shown = result if self._profiles else msgspec.structs.replace(result, processes=())
-            sys.stdout.write("\n".join(screen(shown, width)) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(self._result(result) + "\n")
+            sys.stdout.flush()
+        except OSError as error:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # for the flush at the end
+            if not isinstance(error, BrokenPipeError):  # then whoever read it has seen enough
+                self._write(f"chatbot: stdout: {error.strerror or error}")
         if written:
             self._write(f"written to {self._out}: {', '.join(written)}")
+
+    def _result(self, result: Result) -> str:
+        if self._settings.json:
+            return msgspec.json.encode(result).decode()
+        columns = shutil.get_terminal_size((_LONGEST_LINE, 24)).columns
+        width = min(columns if sys.stdout.isatty() else _LONGEST_LINE, _LONGEST_LINE)
+        shown = result if self._profiles else msgspec.structs.replace(result, processes=())
+        return "\n".join(screen(shown, width))
 
     @staticmethod
     def _write(line: str) -> None:

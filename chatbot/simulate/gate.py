@@ -2,7 +2,7 @@
 
 A gate such as `ttft.p95:+5%` is failed when the change is in the bad direction beyond the limit, and its interval
 excludes that there is none. A change beyond the limit that may be chance is inconclusive: that fails nothing, and
-asks for a longer run. Shares change by percentage points: `failures:+1%` allows one turn in a hundred more.
+asks for a longer run. Where the second run answered nothing, every gate is failed; a figure that is not there keeps to no limit. Shares change by percentage points: `failures:+1%` allows one turn in a hundred more.
 """
 
 import re
@@ -65,7 +65,18 @@ def parse_gate(text: str) -> Gate:
 def judge_gates(rows: Sequence[Row], gates: Sequence[Gate]) -> list[Gated]:
     """Return what became of each gate."""
     by_name = {row.name: row for row in rows}
+    throughput = by_name.get("throughput")
+    if throughput is not None and throughput.b == 0:
+        return [
+            Gated(gate=gate, outcome="failed", line=f"{gate.text}: nothing was answered in B")
+            for gate in gates
+        ]
     return [_judge_gate(by_name.get(gate.name), gate) for gate in gates]
+
+
+def is_failed(gated: Sequence[Gated]) -> bool:
+    """Whether something was worse than is allowed, or could not be judged."""
+    return any(each.outcome in ("failed", "not known") for each in gated)
 
 
 def lines(gated: Sequence[Gated]) -> list[str]:

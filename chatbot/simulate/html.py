@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from chatbot.simulate import page as html
+from chatbot.simulate.batches import latency_s
 from chatbot.simulate.course import timeline
 from chatbot.simulate.measures import TITLES, accuracy_line, is_told_apart
 from chatbot.simulate.plots import Figure, Series, by_turn, histogram, percentiles
@@ -48,7 +49,7 @@ def _head(result: Result) -> Iterator[str]:
         took += f", ended early: {result.ended_early}"
     about = f"{moment(result.started)}, {took}, seed {result.seed}"
     yield f'<header>\n<h1>{html.text(_subject(result))}</h1>\n<p class="about">{html.text(about)}</p>'
-    yield html.verdict(result.verdict)
+    yield html.verdict(result)
     yield _warnings(result)
     yield html.tiles(_tiles(result))
     yield "</header>"
@@ -162,7 +163,7 @@ def _timeline(result: Result) -> str:
         '<p class="note">Shaded: the steady window. Durations are those of the turns that ended then,'
         " from when they were due.</p>"
     )
-    return html.figures(timeline(result.timeline, result.steady)) + note
+    return html.figures(timeline(result.timeline, result.steady, latency_s(result))) + note
 
 
 def _metrics(result: Result) -> str:
@@ -226,20 +227,26 @@ def _accuracy(result: Result) -> Iterator[str]:
         yield "<p>The client's own error is not known: no server told it the truth.</p>"
         return
     heads = ("ms", "Turns", "a second", "True TTFT p50", "Error p50", "p95", "p99")
-    rows = [(*heads, "Chunk lag p50", "p99", "Loop lag p99")]
+    rows = [(*heads, "Own share p50", "p99", "Chunk lag p50", "p99", "Loop lag p99")]
     for each in result.accuracy:
         line = accuracy_line(each)
         yield f"<p>{html.text(line[:1].upper() + line[1:])}.</p>"
-        error, lag = each.ttft_error, each.chunk_lag
+        error, own, lag = each.ttft_error, each.own_share, each.chunk_lag
         rows.append(
             (
                 {"run": "In the run", "before": "Before", "after": "After"}[each.where],
                 *(f"{each.turns:,}", rate(each.turns_per_s), number(each.ttft_true.p50)),
                 *(signed(error.p50), signed(error.p95), signed(error.p99)),
+                *(signed(own.p50), signed(own.p99)),
                 *(number(lag.p50), number(lag.p99), number(each.loop_lag.p99)),
             )
         )
     yield html.table(rows)
+    yield (
+        '<p class="note">The error is that of a time from the sending, against the server\'s own clock. The own share'
+        " is what the client has added to a time from when the turn was due: it was asked late, was saved and given"
+        " to a worker, and that error. What it waited for room is not in it.</p>"
+    )
 
 
 def _processes(result: Result) -> str:

@@ -1,64 +1,41 @@
-"""The files of a run, written as it goes: what a run that is killed leaves, and where it is taken up again.
+"""Writes the files of a run as it goes, so that one that is killed leaves what is known; `past` reads them.
 
-    run.json        what was asked, and when it began
-    turns.jsonl     a line for each turn that has ended
-    asked.tsv       a line for each turn that was asked; removed at the end
-    result.json · report.html · turns.csv      at the end
+    run.json · turns.jsonl · asked.tsv              as it goes; the last is removed at the end
+    result.json · report.html · turns.csv           at the end
 
-What was written outlives the process. A line that broke off is no line. When no more can be written (the disk is
-full), the run goes on and the reason is kept: what is measured is in memory, too.
+What was written outlives the process. When no more can be written (the disk is full), the run goes on and the reason is
+kept: what is measured is in memory, too.
 """
 
 import contextlib
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
 from chatbot import host
-from chatbot.errors import ChatbotError, UsageError
-from chatbot.messages import Target
-from chatbot.simulate.schedule import Start
+from chatbot.errors import ChatbotError
+from chatbot.sanitize import one_line
+from chatbot.simulate.machine import Used
+from chatbot.simulate.past import (
+    ASKED,
+    RESULT,
+    RUN,
+    TABLE,
+    TURNS,
+    Asked,
+    Over,
+    Run,
+    beating,
+    read_turns,
+)
 from chatbot.simulate.turn import MEASURES, Turn
-from chatbot.simulation import Simulation
 
-RUN, TURNS, ASKED = "run.json", "turns.jsonl", "asked.tsv"
-RESULT, REPORT, TABLE = "result.json", "report.html", "turns.csv"
+_BLOCK = 1 << 16
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Turn).decode
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked of a run, which was `started` in Unix seconds."""
-
-    program: str
-    run_id: str
-    started: float
-    simulation: Simulation
-    target: Target
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """A turn that was asked, in one of the stages of the run, by which request."""
-
-    stage: int
-    start: Start
-    asked_ns: int
-    request_id: str
-
-
-class Past(msgspec.Struct, frozen=True):
-    """What is known of a run that is taken up again: the stage that it was in, when that began, and what
-    was asked and has ended in all of them. `run` None: there is none, it begins."""
-
-    run: Run | None = None
-    stage: int = -1
-    start_ns: int = 0
-    asked: tuple[Asked, ...] = ()
-    ended: tuple[Turn, ...] = ()
 
 
 class Journal:
@@ -68,7 +45,7 @@ class Journal:
         self.directory = directory
         self.fault = ""
         self._turns: list[bytes] = []
-        self._asked: list[str] = []
+        self._notes: list[str] = []
         self._files = {name: _append(directory / name) for name in (TURNS, ASKED)}
 
     def begin(self, run: Run) -> None:
@@ -77,40 +54,71 @@ class Journal:
 
     def begin_stage(self, number: int, start_ns: int) -> None:
         """Note when a stage begins."""
-        self._asked.append(f"{number}\t{start_ns}\n")
+        self._note("stage", number, start_ns)
+
+    def end_stage(self, number: int, over: Over) -> None:
+        """Note when it is over."""
+        self._note("over", number, over.end_ns, over.dropped)
+
+    def restarted(self, role: str) -> None:
+        """Note that a process was started again."""
+        self._note("restarted", role)
+
+    def stopped(self, reason: str) -> None:
+        """Note why the run ends early."""
+        self._note("stopped", _plain(reason))
+
+    def not_saving(self, reason: str) -> None:
+        """Note why nothing is saved from here on."""
+        self._note("not-saving", _plain(reason))
+
+    def used(self, processes: Iterable[Used], seen_ns: int) -> None:
+        """Note what the processes have used by now."""
+        for each in processes:
+            self._note("used", *msgspec.structs.astuple(each), seen_ns)
 
     def asked(self, asked: Asked) -> None:
         """Note that a turn was asked."""
         start = asked.start
-        self._asked.append(
-            f"{asked.stage}\t{start.session}\t{start.index}\t{start.intended_ns}\t{start.phase}"
-            f"\t{asked.asked_ns}\t{asked.request_id}\n"
+        self._notes.append(
+            f"asked\t{asked.stage}\t{start.session}\t{start.index}\t{start.intended_ns}"
+            f"\t{start.phase}\t{asked.asked_ns}\t{asked.request_id}\n"
         )
 
     def ended(self, turn: Turn) -> None:
         """Note what became of it."""
         self._turns.append(_encode(turn))
 
+    def flush_asked(self) -> None:
+        """Write what was noted, and before it is sent what is asked: or a kill between the two would leave
+        turns that nobody knows of."""
+        if self._notes:
+            self._write(ASKED, "".join(self._notes).encode())
+            self._notes.clear()
+
     def flush(self) -> None:
-        """Write what has gathered."""
-        if self._asked:  # first: a turn that has ended must have been asked
-            self._write(ASKED, "".join(self._asked).encode())
-            self._asked.clear()
+        """Write all that has gathered."""
+        self.flush_asked()  # first: a turn that has ended must have been asked
         if self._turns:
             self._write(TURNS, b"\n".join([*self._turns, b""]))
             self._turns.clear()
 
-    def finish(self, files: dict[str, str]) -> list[str]:
-        """Write the files of the end; return the names of those that could be written."""
+    def finish(self, files: dict[str, str], beat: Callable[[], None]) -> list[str]:
+        """Write the files of the end; return the names of those that could be written. `beat` is called
+        again and again meanwhile."""
         self.flush()
         written = [name for name, content in files.items() if self._save(name, content.encode())]
-        if not self.fault and self._save_table():
+        if not self.fault and self._save_table(beat):
             written.append(TABLE)
         for file in self._files.values():
             os.close(file)
-        with contextlib.suppress(OSError):  # it does no harm
-            (self.directory / ASKED).unlink()
+        if RESULT in written:  # else it can be reported later
+            with contextlib.suppress(OSError):  # it does no harm
+                (self.directory / ASKED).unlink()
         return written
+
+    def _note(self, *fields: object) -> None:
+        self._notes.append("\t".join(map(str, fields)) + "\n")
 
     def _write(self, name: str, data: bytes) -> None:
         if self.fault:
@@ -135,13 +143,13 @@ class Journal:
             return False
         return True
 
-    def _save_table(self) -> bool:
+    def _save_table(self, beat: Callable[[], None]) -> bool:
         path = self.directory / TABLE
         try:
             with open(path, "w", encoding="utf-8", newline="") as file:
                 table = csv.writer(file)
                 table.writerow([*_COLUMNS, *(f"{name}_ms" for name in MEASURES)])
-                for turn in read_turns(self.directory):
+                for turn in beating(read_turns(self.directory), beat):
                     table.writerow(_row(turn))
         except OSError as error:
             self.fault = f"{path}: {error.strerror or error}"
@@ -167,60 +175,28 @@ def to_text(value: object) -> str:
     return msgspec.json.format(_encode(value), indent=1).decode() + "\n"
 
 
+def _plain(reason: str) -> str:
+    return one_line(reason).replace("\t", " ")
+
+
 def _append(path: Path) -> int:
-    """Open a file for writing at its end, behind a line's end: a kill may have torn the last line."""
+    """Open a file for writing at its end. A last line that a kill has torn is cut off."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | host.BINARY, 0o600)
-        if size := os.lseek(file, 0, os.SEEK_END):
-            os.lseek(file, size - 1, os.SEEK_SET)
-            if os.read(file, 1) != b"\n":
-                os.write(file, b"\n")
+        end = os.lseek(file, 0, os.SEEK_END)
+        os.ftruncate(file, _last_line_end(file, end))
     except OSError as error:
         raise ChatbotError(f"{path}: cannot be written: {error.strerror or error}") from error
     return file
 
 
-def read_run(directory: Path) -> Run:
-    """Return what was asked of the run in a directory. Raises UsageError where there is none."""
-    path = directory / RUN
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Run)
-    except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror or error}; this is no run's directory"
-        ) from error
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"{path}: it cannot be read: {error}") from error
-
-
-def read_turns(directory: Path) -> Iterator[Turn]:
-    """Yield the turns that have ended; lines that are torn are passed over. Raises OSError."""
-    with open(directory / TURNS, "rb") as file:
-        for line in file:
-            with contextlib.suppress(msgspec.MsgspecError):
-                yield _decode(line)
-
-
-def take_up(directory: Path) -> Past:
-    """Return what there is of a run; nothing where it had not begun. Raises UsageError, OSError."""
-    if not (directory / RUN).exists():
-        return Past()
-    stage, start_ns = -1, 0
-    asked: list[Asked] = []
-    with open(directory / ASKED, encoding="utf-8") as file:
-        for line in file:
-            fields = line.rstrip("\n").split("\t")
-            if not line.endswith("\n"):
-                break
-            if len(fields) == 2:
-                stage, start_ns = int(fields[0]), int(fields[1])
-            elif len(fields) == 7:
-                asked.append(_asked(fields))
-    turns = tuple(read_turns(directory))
-    return Past(read_run(directory), stage, start_ns, tuple(asked), turns)
-
-
-def _asked(fields: list[str]) -> Asked:
-    number, session, index, intended_ns, phase, asked_ns, request_id = fields
-    start = Start(int(session), int(index), int(intended_ns), phase)  # type: ignore[arg-type] # as it was written
-    return Asked(int(number), start, int(asked_ns), request_id)
+def _last_line_end(file: int, size: int) -> int:
+    """Return where the last whole line of a file ends."""
+    while size:
+        begin = max(size - _BLOCK, 0)
+        os.lseek(file, begin, os.SEEK_SET)
+        at = os.read(file, size - begin).rfind(b"\n")
+        if at >= 0:
+            return begin + at + 1
+        size = begin
+    return 0

@@ -61,6 +61,15 @@ class Usage:
         self._read = read
         self._used: dict[int, Used] = {}
 
+    def take_up(self, used: Iterable[Used]) -> None:
+        """Go on from what was seen by another process."""
+        self._used = {each.pid: each for each in used}
+
+    @property
+    def used(self) -> tuple[Used, ...]:
+        """What each has used."""
+        return tuple(self._used.values())
+
     def begin(self, processes: Iterable[ProcessStatus]) -> None:
         """Forget what was used until now."""
         self._used.clear()

@@ -3,11 +3,12 @@
 import sys
 from array import array
 
-from chatbot.messages import Answered, Cancelled, Failed, Interrupted, Terminal, Timing
+from chatbot.messages import Answered, Cancelled, Durations, Failed, Interrupted, Terminal, Timing
 from chatbot.simulate.schedule import Start
 from chatbot.simulate.turn import Phase, Status, Turn
 
 _NOT_MEASURED = Timing(0)
+_NOT_SERVED = Durations()
 _STATUS: dict[type[Terminal], Status] = {
     Answered: "answered",
     Failed: "failed",
@@ -25,7 +26,7 @@ def turn_of(
         timing = terminal.timing
     truth = timing.truth
     completion = terminal.completion if isinstance(terminal, Answered) else None
-    usage = completion.usage if completion is not None else {}
+    served = timing.served or _NOT_SERVED
     return Turn(
         session=start.session,
         index=start.index,
@@ -33,6 +34,7 @@ def turn_of(
         status=_STATUS[type(terminal)],
         intended_ns=start.intended_ns,
         asked_ns=asked_ns,
+        ready_ns=start.ready_ns,
         begun_ns=timing.begun_ns,
         sent_ns=timing.sent_ns,
         connected_ns=timing.connected_ns,
@@ -53,10 +55,10 @@ def turn_of(
         input_tokens=completion.input_tokens if completion is not None else None,
         output_tokens=completion.output_tokens if completion is not None else None,
         lag_us=timing.lag_us,
-        server_total_ns=usage.get("total_duration", 0),
-        server_load_ns=usage.get("load_duration", 0),
-        server_prompt_ns=usage.get("prompt_eval_duration", 0),
-        server_generate_ns=usage.get("eval_duration", 0),
+        server_total_ns=served.total_ns,
+        server_load_ns=served.load_ns,
+        server_prompt_ns=served.prompt_ns,
+        server_generate_ns=served.generate_ns,
         true_arrived_ns=truth.arrived_ns if truth else 0,
         true_first_ns=truth.first_ns if truth else 0,
         true_last_ns=truth.last_ns if truth else 0,
@@ -73,10 +75,20 @@ def lost(start: Start, phase: Phase, asked_ns: int, done_ns: int, error: str, me
         status="lost",
         intended_ns=start.intended_ns,
         asked_ns=asked_ns,
+        ready_ns=start.ready_ns,
         done_ns=done_ns,
         error=error,
         message=message,
     )
+
+
+def served_ns(terminal: Terminal) -> int | None:
+    """Return how long the server had a turn, with every attempt; None: it is not known."""
+    timing = None if isinstance(terminal, Interrupted) else terminal.timing
+    if timing is None or not timing.ended_ns:
+        return None
+    from_ns = timing.sent_ns if timing.attempts <= 1 else timing.begun_ns
+    return timing.ended_ns - from_ns if from_ns else None
 
 
 def _kind(terminal: Terminal) -> str:

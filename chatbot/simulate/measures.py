@@ -19,6 +19,8 @@ NAMES: dict[str, str] = {
     "server_prompt": "  server: prompt",
     "server_generate": "  server: output",
     "late": "asked late",
+    "own_late": "  of it, our own",
+    "waited": "  of it, no room",
     "pipeline": "pipeline",
     "connect": "connect",
     "headers": "headers",
@@ -36,6 +38,8 @@ TITLES = {
     "latency": "Latency",
     "latency_service": "Latency, from sending",
     "late": "Asked late",
+    "own_late": "Asked late, our own part",
+    "waited": "Asked late for want of room",
     "pipeline": "Pipeline",
     "connect": "Connecting",
     "headers": "Response head",
@@ -54,17 +58,19 @@ def is_told_apart(name: str, metrics: Mapping[str, Metric]) -> bool:
     metric = metrics.get(name)
     if metric is None or not (metric.count or metric.failed):
         return False
+    if name in ("own_late", "waited"):  # without a bound there is room at any time
+        return bool(metrics.get("waited", metric).max)
     return name not in _AS or metric != metrics.get(_AS[name])
 
 
 def accuracy_line(accuracy: Accuracy) -> str:
     """Return how far the client's clock readings are off, as a line."""
-    error, lag = accuracy.ttft_error, accuracy.loop_lag
+    error, lag, own = accuracy.ttft_error, accuracy.loop_lag, accuracy.own_share
     where = _WHERE[accuracy.where]
     if not accuracy.turns:
         return f"accuracy {where}: not known, no turn told the truth"
     return (
-        f"accuracy {where}: TTFT reported {signed(error.p50)} ms p50, {signed(error.p99)} ms p99"
-        f" against the server's own clock ({accuracy.turns:,} turns at"
+        f"accuracy {where}: TTFT from sending {signed(error.p50)} ms p50, {signed(error.p99)} ms p99,"
+        f" from when due {signed(own.p50)} and {signed(own.p99)} ({accuracy.turns:,} turns at"
         f" {rate(accuracy.turns_per_s)}/s; loop lag {signed(lag.p99).removeprefix('+')} ms p99)"
     )

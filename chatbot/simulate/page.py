@@ -11,8 +11,8 @@ from html import escape
 
 from chatbot.sanitize import one_line, sanitize
 from chatbot.simulate.plots import Figure
-from chatbot.simulate.result import Verdict
-from chatbot.simulate.screen import MEANING
+from chatbot.simulate.result import Result
+from chatbot.simulate.screen import meaning
 from chatbot.simulate.theme import style
 
 _REPLACED = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 65534, 65535), "�")
@@ -65,14 +65,13 @@ def section(name: str, title: str, *parts: str) -> str:
     return "\n".join((head, *shown, "</section>"))
 
 
-def verdict(given: Verdict) -> str:
+def verdict(result: Result) -> str:
     """Return the verdict with its reasons."""
+    given = result.verdict
     reasons = "".join(f"<li>{text(reason)}</li>" for reason in given.reasons)
     listed = f"<ul>{reasons}</ul>" if reasons else ""
-    meaning = text(MEANING[given.name])
-    return (
-        f'<div class="verdict {given.name}"><strong>{given.name}</strong>: {meaning}{listed}</div>'
-    )
+    said = text(meaning(result))
+    return f'<div class="verdict {given.name}"><strong>{given.name}</strong>: {said}{listed}</div>'
 
 
 def table(rows: Sequence[Sequence[str]], *, words: Sequence[int] = ()) -> str:

@@ -71,8 +71,8 @@ def estimate_tokens(
 ) -> tuple[int, int]:
     """Return the tokens of a whole run: what goes in, with the history that grows, and what comes out.
 
-    An estimate from the means: a token is taken for four characters of a given prompt. Sessions that are cut off by the
-    end are counted as whole ones, so that it is rather too much.
+    An estimate from the means: a token is taken for four characters of a given prompt. The sessions of a closed load are
+    taken to be in step; those of an open one that are cut off by the end as whole, so that it is rather too much.
     """
     turns = turns_of(simulation)
     if simulation.prompts:
@@ -80,10 +80,21 @@ def estimate_tokens(
         prompt = max(characters / _CHARACTERS_PER_TOKEN, 1)
     else:
         prompt = min(max(simulation.prompt_tokens.mean, 1), _MOST_WORDS)
-    # The turn with index i is asked behind i questions and i answers, and i is (turns - 1) / 2 in the mean.
-    before = (simulation.turns - 1) / 2
+    # The turn with index i is asked behind i questions and i answers.
+    before = _mean_index(simulation, turns)
     each = len(system) / _CHARACTERS_PER_TOKEN + prompt + before * (prompt + answer_tokens)
     return round(turns * each), round(turns * answer_tokens)
+
+
+def _mean_index(simulation: Simulation, turns: int) -> float:
+    """Return the mean index of so many turns in their sessions."""
+    sessions, each = simulation.sessions, simulation.turns
+    if simulation.is_open or turns <= 0:
+        return (each - 1) / 2
+    whole, rest = divmod(turns, sessions * each)
+    rounds, more = divmod(rest, sessions)  # of the sessions that are not over at the end
+    indices = whole * sessions * each * (each - 1) // 2 + sessions * rounds * (rounds - 1) // 2
+    return (indices + more * rounds) / turns
 
 
 def turns_of(simulation: Simulation) -> int:

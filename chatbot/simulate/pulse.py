@@ -100,15 +100,10 @@ class Pulse:
         self._asked = self._ended = self._answered = self._unanswered = self._measured = 0
         self._failures: Counter[str] = Counter()
         self._sessions = self._completed = 0
-        self.most_in_flight = 0
-        self.most_sessions = 0
 
     def asked(self, now_ns: int) -> None:
         """A turn went into the pipeline."""
         self._asked += 1
-        in_flight = self._asked - self._ended
-        if in_flight > self.most_in_flight:
-            self.most_in_flight = in_flight
         self._seconds.at(now_ns).asked += 1
 
     def ended(self, turn: Turn, ttft_us: int | None, latency_us: int | None) -> None:
@@ -133,7 +128,6 @@ class Pulse:
     def session_begun(self) -> None:
         """A session is there."""
         self._sessions += 1
-        self.most_sessions = max(self.most_sessions, self._sessions)
 
     def session_ended(self, *, completed: bool) -> None:
         """It asks no more."""

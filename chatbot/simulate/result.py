@@ -15,20 +15,22 @@ FORMAT = "chatbot-simulate"
 VERSION = 1
 
 Value = float | Literal["inf"] | None
-VerdictName = Literal["VALID", "CLIENT-LIMITED", "SERVER-LIMITED"]
+VerdictName = Literal["VALID", "CLIENT-LIMITED", "SERVER-LIMITED", "NO-VERDICT"]
 
 # What is measured, in the order in which it is shown → its definition. In ms.
 DEFINITIONS: dict[str, str] = {
     "ttft": "first content or reasoning, from when the turn was due (response time)",
-    "ttft_service": "first content or reasoning, from when the request was sent",
+    "ttft_service": "first content or reasoning, from when the request was sent; after a retry, the last time",
     "ttfo": "first visible content, from when the turn was due",
-    "ttfo_service": "first visible content, from when the request was sent",
+    "ttfo_service": "first visible content, from when the request was sent; after a retry, the last time",
     "tpot": "(last content - first) / (output tokens - 1)",
     "gap": "between a chunk and the one before it; not a token's time where chunks carry several",
     "latency": "end of the answer, from when the turn was due (response time)",
-    "latency_service": "end of the answer, from when the request was sent",
-    "late": "from when the turn was due until it went into the pipeline",
-    "pipeline": "from the pipeline's entry until the request was sent: accepted, saved, given to a worker",
+    "latency_service": "end of the answer, from when the request was sent; after a retry, the last time",
+    "late": "from when the turn was due until it went into the pipeline; of every turn",
+    "own_late": "what the client is to blame for of that: from when there was room for the turn, too; of every turn",
+    "waited": "what it is not to blame for: from when the turn was due until there was room for it; of every turn",
+    "pipeline": "from the pipeline's entry until the request was sent: accepted, saved, given to a worker; not of retries",
     "connect": "from the sending until there was a connection",
     "headers": "from the sending until the head of the response",
     "commit": "from the end of the stream until the answer was known to be saved",
@@ -64,7 +66,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Counts over the measured turns: `asked` = answered + failed + cancelled + interrupted + lost.
 
-    `by_kind` counts all that were not answered, by kind. `late`: asked more than 10 ms after they were due;
+    `by_kind` counts all that were not answered, by kind. `interrupted` and `lost`: a process of the measurement itself
+    was killed, so that their end is not known. `unfinished`: failed, since they had not ended when the run had
+    long been over. `late`: asked more than 10 ms after they were due;
     `dropped`: due, but never asked, since there was no room until the end. `unmeasured` ones were asked in the warm-up.
     """
 
@@ -78,6 +82,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     saved: int = 0
     late: int = 0
     dropped: int = 0
+    unfinished: int = 0
     retries: int = 0
     unmeasured: int = 0
     input_tokens: int = 0
@@ -151,7 +156,9 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     """The client's own error, against a server that tells the truth.
 
     `where`: `run` (every turn of it), or the calibration `before` or `after`. `ttft_error` is the client's
-    `ttft_service` less the server's; `chunk_lag` from the sending of a chunk to its reading; `loop_lag` the longest
+    `ttft_service` less the server's; `own_share` is what the client added to `ttft`, which counts from
+    when the turn was due: from when there was room for it until the sending, and that error (in the run of a server
+    that does not tell: only until the sending); `chunk_lag` from the sending of a chunk to its reading; `loop_lag` the longest
     that a worker's event loop was late in a turn. In ms.
     """
 
@@ -162,6 +169,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     ttft_error: Metric
     chunk_lag: Metric
     loop_lag: Metric
+    own_share: Metric = Metric(count=0)
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,7 +185,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the figures are the server's: with the reasons, one line each."""
+    """Whether the figures are the server's: with the reasons, one line each. NO-VERDICT: it was ended before
+    there was an answer."""
 
     name: VerdictName
     reasons: tuple[str, ...] = ()

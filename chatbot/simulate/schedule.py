@@ -12,21 +12,26 @@ import msgspec
 
 from chatbot.simulate.arrivals import Arrivals, Chance
 from chatbot.simulate.draw import uniform
+from chatbot.simulate.room import NEVER, Places, UnderWay, freed_ns
 from chatbot.simulate.turn import Phase
 from chatbot.simulation import Simulation
 
 __all__ = ["Chance", "Schedule", "Start"]
 
-_NEVER = 1 << 200
-
 
 class Start(msgspec.Struct, frozen=True):
-    """A turn that is to be asked now. `intended_ns` is when it was due."""
+    """A turn that is to be asked now.
+
+    `intended_ns` is when it was due. `ready_ns` is when it could have been asked, but for the client: when there
+    was room for it besides (of what may be under way, and of the sessions). What lies between the two is the
+    server's, what comes after is the client's own. 0: not known.
+    """
 
     session: int
     index: int
     intended_ns: int
     phase: Phase
+    ready_ns: int = 0
 
 
 class Schedule:
@@ -37,13 +42,18 @@ class Schedule:
         self._start_ns = start_ns
         self._run_ns = start_ns + _ns(simulation.unmeasured_s)
         lasts = simulation.duration_s > 0
-        self._end_ns = self._run_ns + _ns(simulation.duration_s) if lasts else _NEVER
-        self._most = simulation.max_concurrency or _NEVER
-        self._left = simulation.requests or _NEVER  # measured turns that are yet to be asked
+        self._end_ns = self._run_ns + _ns(simulation.duration_s) if lasts else NEVER
+        self._most = simulation.max_concurrency or NEVER
+        self._left = simulation.requests or NEVER  # measured turns that are yet to be asked
         self._arrivals = Arrivals(simulation, chance) if simulation.is_open else None
         self._replaces = not simulation.is_open and bool(lasts or simulation.requests)
         self._heap: list[tuple[int, int, int]] = []  # when, session, index of its next turn
-        self._under_way: dict[int, int] = {}  # session → index
+        self._under_way: dict[int, UnderWay] = {}
+        self._room = Places(simulation.max_concurrency, start_ns)
+        self._seats = Places(simulation.sessions if simulation.is_open else 0, start_ns)
+        self._ready: dict[
+            int, int
+        ] = {}  # session → when it could take an arrival, but for the client
         self._numbers = 0  # sessions that were given a number
         self._now_ns = start_ns
         self._stopped = False
@@ -78,28 +88,42 @@ class Schedule:
         at_ns = self._end_ns
         if len(self._under_way) < self._most:
             if self._arrivals is None:
-                at_ns = min(at_ns, self._heap[0][0] if self._heap else _NEVER)
+                at_ns = min(at_ns, self._heap[0][0] if self._heap else NEVER)
             else:
                 at_ns = min(at_ns, max(self._arrival_ns, self._taker_ns()))
-        return None if at_ns == _NEVER else at_ns
+        return None if at_ns == NEVER else at_ns
 
-    def ended(self, session: int, now_ns: int, *, goes_on: bool = True, pause_ns: int = 0) -> bool:
+    def ended(
+        self,
+        session: int,
+        now_ns: int,
+        *,
+        goes_on: bool = True,
+        pause_ns: int = 0,
+        served_ns: int | None = None,
+    ) -> bool:
         """Note that a session's turn has ended; return whether the session will ask nothing more.
 
         `goes_on` False: it failed for good, and the turns that it had left are not asked. `pause_ns` is
-        waited before anything that follows upon it, besides the thinking.
+        waited before anything that follows upon it, besides the thinking. `served_ns` is how long the server
+        took for it; None: it is not known, and nothing of the time is put down to the client.
         """
-        index = self._under_way.pop(session) + 1
+        turn = self._under_way.pop(session)
+        index = turn.index + 1
         self._now_ns = max(self._now_ns, now_ns)
+        free_ns = freed_ns(turn, now_ns, served_ns)
+        self._room.leave(free_ns)
+        over_ns = now_ns - free_ns
         now_ns += pause_ns
         if index >= self._simulation.turns:
             self.completed += 1
-        elif goes_on and self._goes_on(session, index, now_ns):
+        elif goes_on and self._goes_on(session, index, now_ns, over_ns):
             return False
         elif goes_on:  # cut off by the end of the run: none takes its place
             self.sessions -= 1
             return True
         self.sessions -= 1
+        self._seats.leave(free_ns + pause_ns)
         if self._replaces:
             self._replace(now_ns)
         elif self._arrivals is None and self.begun == self._simulation.sessions:
@@ -141,6 +165,8 @@ class Schedule:
                 over.append(ended_ns)
             else:
                 self.sessions += self._goes_on(session, index, ended_ns)
+        for _ in range(self.sessions):
+            self._seats.take()
         self._replace_again(sorted(over), last)
         if self._left <= 0:
             self._stop(self._now_ns)
@@ -152,7 +178,7 @@ class Schedule:
         """Whether nothing is under way and nothing will be. A run with a duration lasts that long."""
         if self._under_way:
             return False
-        endless = self._arrivals is not None or self._end_ns != _NEVER
+        endless = self._arrivals is not None or self._end_ns != NEVER
         return self._stopped or (not endless and not self._heap)
 
     @property
@@ -170,22 +196,26 @@ class Schedule:
             if not self._heap or self._heap[0][0] > self._now_ns:
                 return None
             intended_ns, session, index = heapq.heappop(self._heap)
+            ready_ns = intended_ns
             if session < self._simulation.sessions and not index:
                 self.sessions += 1  # the others are open since they took a place
         else:
             intended_ns = self._arrival_ns
             if intended_ns >= self._end_ns or max(intended_ns, self._taker_ns()) > self._now_ns:
                 return None
-            session, index = self._taker()
+            ready_ns, session, index = self._taker()
             self._arrivals.advance()
-        self._under_way[session] = index
+        ready_ns = max(intended_ns, ready_ns, self._room.since_ns)
+        ready_ns = min(ready_ns, max(self._now_ns, intended_ns))
+        self._room.take()
+        self._under_way[session] = UnderWay(index, self._now_ns, self._now_ns - ready_ns)
         self.begun += not index
         phase = self._phase(intended_ns)
         if phase == "run":
             self._left -= 1
             if not self._left:
                 self._stop(self._now_ns)
-        return Start(session, index, intended_ns, phase)
+        return Start(session, index, intended_ns, phase, ready_ns)
 
     @property
     def _arrival_ns(self) -> int:
@@ -196,20 +226,27 @@ class Schedule:
         """Return since when there is a session that can take an arrival."""
         if not self._simulation.sessions or self.sessions < self._simulation.sessions:
             return self._start_ns
-        return self._heap[0][0] if self._heap else _NEVER
+        return self._heap[0][0] if self._heap else NEVER
 
-    def _taker(self) -> tuple[int, int]:
-        """Return the session that has been ready longest, or else a new one, and its index."""
+    def _taker(self) -> tuple[int, int, int]:
+        """Return the session that has been ready longest, or else a new one, with its index: after since when
+        there was one, but for the client."""
         if self._heap and self._heap[0][0] <= self._now_ns:
-            return heapq.heappop(self._heap)[1:]
+            at_ns, session, index = heapq.heappop(self._heap)
+            return min(self._ready.pop(session, at_ns), self._seats.since_ns), session, index
+        since_ns = self._seats.since_ns
+        self._seats.take()
         self.sessions += 1
         self._numbers += 1
-        return self._numbers - 1, 0
+        return since_ns, self._numbers - 1, 0
 
     # --- the sessions -----------------------------------------------------------------------------
 
-    def _goes_on(self, session: int, index: int, ended_ns: int) -> bool:
-        """Have a session think, and then ask; return whether there will be time for it."""
+    def _goes_on(self, session: int, index: int, ended_ns: int, over_ns: int = 0) -> bool:
+        """Have a session think, and then ask; return whether there will be time for it.
+
+        Its turn was over so long before, but for the client.
+        """
         if self._stopped:
             return False
         at_ns = ended_ns
@@ -219,6 +256,8 @@ class Schedule:
         if self._arrivals is None and at_ns >= self._end_ns:
             return False
         heapq.heappush(self._heap, (at_ns, session, index))
+        if self._arrivals is not None:
+            self._ready[session] = at_ns - over_ns
         return True
 
     def _replace(self, ended_ns: int) -> None:
@@ -247,6 +286,7 @@ class Schedule:
         if self._left > 0:
             self.dropped = self._count_due()
         self._heap.clear()
+        self._ready.clear()
         self.sessions = len(self._under_way)
 
     def _count_due(self) -> int:

@@ -25,6 +25,7 @@ from chatbot.simulate.text import (
 )
 
 LINES = 40
+_MESSAGE_LINES = 4  # of a failure: the remedy stands at its end
 _LEAST = 20  # columns; what is narrower is cut
 _COLUMNS = (("p50", "p50"), ("p90", "p90"), ("p95", "p95"), ("p99", "p99"), ("p99_9", "p99.9"))
 _FIRST_TO_GO = ("p90", "max", "mean", "p99.9", "count", "p99")
@@ -71,7 +72,7 @@ def _told(result: Result, width: int, detail: Detail) -> list[str]:
         _throughput(result, width),
         [*_metrics(result, width, detail), *_accuracy(result, width)],
         _by_turn(result.by_turn, detail.turns),
-        _failures(result, detail.failures),
+        _failures(result, width, detail.failures),
         _warnings(result, width, detail),
         _processes(result.processes, detail.processes),
     )
@@ -84,7 +85,7 @@ def _told(result: Result, width: int, detail: Detail) -> list[str]:
 
 
 def _verdict(result: Result, width: int, detail: Detail) -> Iterator[str]:
-    yield f"{result.verdict.name}: {MEANING[result.verdict.name]}"
+    yield f"{result.verdict.name}: {meaning(result)}"
     reasons = result.verdict.reasons
     for reason in reasons[: detail.reasons]:
         yield from wrapped(safe(reason), max(width, _LEAST), lead="  - ")
@@ -93,10 +94,18 @@ def _verdict(result: Result, width: int, detail: Detail) -> Iterator[str]:
 
 
 MEANING = {
-    "VALID": "the figures are the server's",
+    "VALID": "the client was not the limit; its own part in the times stands below",
     "CLIENT-LIMITED": "the measuring side was the limit, the server may be faster",
     "SERVER-LIMITED": "the server could not keep up with what was asked",
+    "NO-VERDICT": "there is nothing to judge",
 }
+
+
+def meaning(result: Result) -> str:
+    """Return what the verdict says, in words."""
+    if result.verdict.name == "SERVER-LIMITED" and not result.totals.answered:
+        return "every turn failed, there are no times to report"
+    return MEANING[result.verdict.name]
 
 
 def _about(result: Result) -> Iterator[str]:
@@ -228,7 +237,7 @@ def _turn(each: ByTurn) -> tuple[str, ...]:
     )
 
 
-def _failures(result: Result, most: int) -> Iterator[str]:
+def _failures(result: Result, width: int, most: int) -> Iterator[str]:
     if not result.failures:
         return
     yield f"failures, of {result.totals.asked:,} turns"
@@ -236,7 +245,9 @@ def _failures(result: Result, most: int) -> Iterator[str]:
     for failure, count in list(zip(result.failures, counts, strict=True))[:most]:
         status = f" (HTTP {failure.http_status})" if failure.http_status else ""
         example = f": {safe(failure.example)}" if failure.example.strip() else ""
-        yield f"  {count:>{max(map(len, counts))}} {safe(failure.kind, 40)}{status}{example}"
+        lead = f"  {count:>{max(map(len, counts))}} "
+        said = f"{safe(failure.kind, 40)}{status}{example}"
+        yield from wrapped(said, max(width, _LEAST), lead=lead, most=_MESSAGE_LINES)
     if len(result.failures) > most:
         rest = sum(failure.count for failure in result.failures[most:])
         yield f"  … {rest:,} in {len(result.failures) - most} more kinds"

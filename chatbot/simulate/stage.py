@@ -14,6 +14,7 @@ from chatbot.ids import new_request_id
 from chatbot.mailbox import Outbox
 from chatbot.messages import (
     Answered,
+    Ask,
     AttributeValue,
     Cancel,
     Failed,
@@ -22,8 +23,9 @@ from chatbot.messages import (
     Loaded,
     Terminal,
 )
-from chatbot.simulate.journal import Asked, Journal
-from chatbot.simulate.measured import lost, turn_of
+from chatbot.simulate.journal import Journal
+from chatbot.simulate.measured import lost, served_ns, turn_of
+from chatbot.simulate.past import Asked
 from chatbot.simulate.prompts import Prompts
 from chatbot.simulate.schedule import Schedule, Start
 from chatbot.simulate.session import Session
@@ -33,8 +35,8 @@ from chatbot.tracing import Recorder, Span
 
 # After a failure that costs the server nothing a session waits so long, or it would only spin.
 _BREATH_NS = 1_000_000_000
-_REST_NS = 30_000_000_000  # how long the last turns may take
-_KILLED = "the process of the sessions was killed"
+_REST_S = 30  # how long the last turns may take
+_UNFINISHED = "unfinished"
 _HOPELESS = frozenset({"unreachable", "auth", "not_found", "model_not_found", "busy"})
 
 
@@ -46,9 +48,6 @@ class Sink(Protocol):
 
     def ended(self, turn: Turn) -> None:
         """A turn has ended."""
-
-    def restore(self, turn: Turn) -> None:
-        """A turn was asked by another process, and has ended."""
 
     def session_begun(self, now_ns: int) -> None:
         """A session is there."""
@@ -97,7 +96,9 @@ class Stage:
         self._ending: dict[str, _Ending] = {}
         self._recalling: dict[str, tuple[Session, Start]] = {}
         self._spans: dict[str, Span] = {}
+        self._asks: list[Ask] = []  # which `send` is to send
         self._finished_ns = 0
+        self._is_cut_off = False
         self.is_stopped = False
         self._about: dict[str, AttributeValue] = {
             "backend": kind.target.backend,
@@ -116,10 +117,10 @@ class Stage:
         since_ns = self.schedule.draining_since_ns if self.kind.simulation.duration_s else None
         if self.schedule.finished:
             since_ns = self._finished_ns = self._finished_ns or now_ns
-        return since_ns is not None and now_ns - since_ns > _REST_NS
+        return since_ns is not None and now_ns - since_ns > _REST_S * 1_000_000_000
 
     def ask_due(self, now_ns: int) -> None:
-        """Ask what is due. The questions go out with the next `flush` of the outbox."""
+        """Ask what is due. The questions go out with the next `send`."""
         for start in self.schedule.due(now_ns):
             session = self._sessions.get(start.session)
             if session is None:
@@ -132,12 +133,25 @@ class Stage:
                 self._recalling[request_id] = session, start
                 self._outbox.send(Load(request_id, session.session_id))
 
-    def loaded(self, loaded: Loaded) -> None:
-        """Go on with a session that another process began."""
+    def send(self) -> None:
+        """Send what is asked; before that it is written down, so that a kill leaves none that nobody
+        knows of."""
+        if self._asks:
+            self._journal.flush_asked()
+            for ask in self._asks:
+                self._outbox.gather(ask)
+            self._asks.clear()
+            self._outbox.flush()
+
+    def loaded(self, loaded: Loaded, now_ns: int) -> None:
+        """Go on with a session that another process began. Without what was said in it it is at its end."""
         if loaded.request_id in self._recalling:
             session, start = self._recalling.pop(loaded.request_id)
-            session.recall(loaded.messages)
-            self._ask(session, start)
+            if loaded.session is None or loaded.truncated:
+                self._leave(session, now_ns)
+            else:
+                session.recall(loaded.messages)
+                self._ask(session, start)
 
     def ended(self, terminal: Terminal, now_ns: int) -> None:
         """Take the terminal message of a turn. One that nobody waits for was asked before a restart,
@@ -150,7 +164,8 @@ class Stage:
         self._end_span(terminal)
         session.answered(terminal.completion.text if isinstance(terminal, Answered) else "")
         hopeless = isinstance(terminal, Failed) and terminal.kind in _HOPELESS
-        if self.schedule.ended(start.session, now_ns, pause_ns=_BREATH_NS * hopeless):
+        pause_ns, took_ns = _BREATH_NS * hopeless, served_ns(terminal)
+        if self.schedule.ended(start.session, now_ns, pause_ns=pause_ns, served_ns=took_ns):
             del self._sessions[session.number]
             completed = start.index + 1 >= self.kind.simulation.turns
             self._sink.session_ended(now_ns - session.began_ns, now_ns, completed=completed)
@@ -173,54 +188,54 @@ class Stage:
             self._hand_on(ending, 0)
 
     def cancel(self, now_ns: int) -> None:
-        """Ask nothing more, and have what is under way stopped."""
+        """Ask nothing more, and have what is under way stopped. Nobody having wished for that, it is the time
+        that was up: what had not ended by then is a failure."""
+        self._is_cut_off = not self.is_stopped
+        self.send()
         self.schedule.stop()
         for request_id in self._asked:
             self._outbox.send(Cancel(request_id))
         for session, _ in self._recalling.values():  # not asked yet
-            self.schedule.ended(session.number, now_ns, goes_on=False)
+            self._leave(session, now_ns)
         self._recalling.clear()
 
-    def give_up(self, error: str, message: str, now_ns: int) -> None:
+    def give_up(self, now_ns: int) -> None:
         """Count what has not ended as lost, and what only was not saved as what it was."""
         self.schedule.stop()
         self.not_saving()
+        message = "it had not ended when the run did"
         for request_id, session in self._asked.items():
-            if session.start is not None:
-                asked = Asked(self.kind.number, session.start, session.asked_ns, request_id)
-                self._sink.ended(self._lost(asked, error, message, now_ns))
+            if start := session.start:
+                phase = self.kind.phase or start.phase
+                self._count(lost(start, phase, session.asked_ns, now_ns, _UNFINISHED, message))
             self._spans.pop(request_id, None)
         self._asked.clear()
         self._recalling.clear()
 
-    def _lost(self, asked: Asked, error: str, message: str, now_ns: int) -> Turn:
-        phase = self.kind.phase or asked.start.phase
-        turn = lost(asked.start, phase, asked.asked_ns, now_ns, error, message)
-        self._journal.ended(turn)
-        return turn
+    def resume(self, turns: Sequence[Turn], lost: Sequence[Asked], now_ns: int) -> None:
+        """Go on where another process was killed: `turns` were asked, in this order, and are counted; those
+        that were `lost` by it are not to go on either.
 
-    def resume(self, asked: Sequence[Asked], ended: Sequence[Turn], now_ns: int) -> None:
-        """Go on where another process was killed: with these turns asked, and these of them ended. The
-        others are lost, and are not to go on either."""
-        done_ns = {(turn.session, turn.index): turn.done_ns for turn in ended}
-        turns: list[tuple[int, int, int, int | None]] = []
-        for each in asked:
-            start = each.start
-            turns.append(
-                (
-                    start.session,
-                    start.index,
-                    start.intended_ns,
-                    done_ns.get((start.session, start.index)),
-                )
-            )
-            if start.session not in self._sessions:
-                session = self._session(start.session, start.intended_ns)
-                session.is_known = not self._saves
-            if turns[-1][-1] is None:
-                self._outbox.send(Cancel(each.request_id))
-                self._sink.restore(self._lost(each, "seat_killed", _KILLED, now_ns))
-        self.schedule.resume(turns, now_ns)
+        What was said in the sessions is read from the store; where there is none, they are at their end.
+        """
+        for each in lost:
+            self._outbox.send(Cancel(each.request_id))
+        begun: dict[int, Session] = {}
+        for turn in turns:
+            if turn.session not in begun:
+                begun[turn.session] = self._session(turn.session, turn.intended_ns)
+            begun[turn.session].is_known &= turn.status != "answered"
+            if turn.index + 1 >= self.kind.simulation.turns:
+                del self._sessions[turn.session]
+        gave_up = set() if self._saves else set(self._sessions)
+        self.schedule.resume(
+            [(turn.session, turn.index, turn.intended_ns, turn.done_ns) for turn in turns],
+            now_ns,
+            gave_up,
+        )
+        for number in gave_up:
+            session = self._sessions.pop(number)
+            self._sink.session_ended(now_ns - session.began_ns, now_ns, completed=False)
 
     def _session(self, number: int, began_ns: int) -> Session:
         session = Session(number, f"{self._prefix}{number:06d}", began_ns)
@@ -248,13 +263,27 @@ class Stage:
             self._asked[request_id] = session
             self._sink.asked(start, session.asked_ns)
             self._journal.asked(Asked(self.kind.number, start, session.asked_ns, request_id))
-            self._outbox.gather(ask)
+            self._asks.append(ask)
+
+    def _leave(self, session: Session, now_ns: int) -> None:
+        """End a session whose turn is due, without asking it."""
+        self.schedule.ended(session.number, now_ns, goes_on=False)
+        del self._sessions[session.number]
+        self._sink.session_ended(now_ns - session.began_ns, now_ns, completed=False)
 
     def _hand_on(self, ending: _Ending, saved_ns: int) -> None:
         phase = self.kind.phase or ending.start.phase
         turn = turn_of(
             ending.start, phase, ending.asked_ns, ending.terminal, ending.done_ns, saved_ns
         )
+        self._count(turn)
+
+    def _count(self, turn: Turn) -> None:
+        if self._is_cut_off and turn.status in ("cancelled", "lost"):
+            message = f"it had not ended {_REST_S} s after the run did"
+            turn = msgspec.structs.replace(
+                turn, status="failed", error=_UNFINISHED, message=message
+            )
         self._journal.ended(turn)
         self._sink.ended(turn)
 

@@ -35,7 +35,7 @@ from chatbot.simulate.result import (
     Window,
 )
 from chatbot.simulate.timeline import Timeline
-from chatbot.simulate.turn import MEASURES, Phase, Turn, latency, ttft
+from chatbot.simulate.turn import ALWAYS, MEASURES, UNFINISHED, Phase, Turn, latency, ttft
 from chatbot.simulate.window import Steady, Sums
 from chatbot.simulation import Simulation
 
@@ -51,10 +51,7 @@ _WITH_FAILURES = frozenset(
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts of a `Result` that follow from the turns, under the same names.
-
-    `most_in_flight` and `most_sessions` are the greatest numbers at once, in any phase.
-    """
+    """The parts of a `Result` that follow from the turns, under the same names."""
 
     totals: Totals
     requested_rate: float | None
@@ -66,8 +63,6 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     by_turn: tuple[ByTurn, ...]
     timeline: tuple[Moment, ...]
     failures: tuple[Failure, ...]
-    most_in_flight: int
-    most_sessions: int
 
 
 class _Index:
@@ -99,9 +94,14 @@ class Stats:
         self._by_kind: Counter[str] = Counter()
         self._failures: dict[tuple[str, int | None], list[int | str]] = {}
         self._histograms = {name: Histogram() for name in DEFINITIONS}
-        self._measures = [
-            (self._histograms[name].record, measure) for name, measure in MEASURES.items()
-        ]
+        self._always, self._measures = (
+            [
+                (self._histograms[name].record, measure)
+                for name, measure in MEASURES.items()
+                if (name in ALWAYS) == always
+            ]
+            for always in (True, False)
+        )
         self._record_gaps = self._histograms["gap"].record_many
         self._slos = [
             (MEASURES[slo.metric], int(slo.limit_ms * 1000), slo.metric == "tpot")
@@ -179,6 +179,10 @@ class Stats:
             self._met[number] += each
         cell.tokens += turn.output_tokens or 0
         self._count_one(turn)
+        for record, measure in self._always:
+            value = measure(turn)
+            if value is not None:
+                record(value)
         index = self._index(turn.index)
         if index is not None:
             index.asked += 1
@@ -255,7 +259,7 @@ class Stats:
                     metric=slo.metric,
                     limit_ms=slo.limit_ms,
                     met=met,
-                    asked=totals.answered + totals.failed + totals.interrupted,
+                    asked=totals.answered + totals.failed,
                 )
                 for slo, met in zip(self._simulation.slos, self._met, strict=True)
             ),
@@ -263,8 +267,6 @@ class Stats:
             by_turn=tuple(self._by_turn()),
             timeline=self._timeline.moments(end_ns),
             failures=self._failure_table(),
-            most_in_flight=self._pulse.most_in_flight,
-            most_sessions=self._pulse.most_sessions,
         )
 
     # --- within ----------------------------------------------------------------------------------
@@ -272,6 +274,7 @@ class Stats:
     def _count_one(self, turn: Turn) -> None:
         count = self._count
         count[turn.status] += 1
+        count["unfinished"] += turn.status == "failed" and turn.error == UNFINISHED
         if turn.saved_ns:
             count["saved"] += 1
         if turn.asked_ns - turn.intended_ns > _LATE_NS:
@@ -308,6 +311,7 @@ class Stats:
             saved=count["saved"],
             late=count["late"],
             dropped=count["dropped"],
+            unfinished=count["unfinished"],
             retries=count["retries"],
             unmeasured=count["unmeasured"],
             input_tokens=self._whole.input_tokens,
@@ -318,10 +322,9 @@ class Stats:
         )
 
     def _metrics(self, totals: Totals) -> dict[str, Metric]:
-        failed = totals.failed + totals.interrupted
         metrics: dict[str, Metric] = {}
         for name, histogram in self._histograms.items():
-            infinite = failed if name in _WITH_FAILURES else 0
+            infinite = totals.failed if name in _WITH_FAILURES else 0
             if histogram.count or (infinite and name in ("ttft", "latency")):
                 # The gaps within one answer are alike: there are as many independent ones as answers.
                 independent = totals.answered if name == "gap" else None

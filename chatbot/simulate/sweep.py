@@ -18,7 +18,7 @@ def sweep_screen(points: Points, width: int = 100) -> list[str]:
     heads = ("load", "turns/s", "TTFT p50", "p95 ms", "latency p95 ms", "tokens/s", "failed")
     rows: list[tuple[str, ...]] = [(*heads, "verdict")]
     for label, result in points:
-        rows.append((safe(label, _MOST_LABEL), *_figures(result), result.verdict.name))
+        rows.append((safe(label, _MOST_LABEL), *_figures(result), _judged(result)))
     lines = [clipped(line, width) for line in table(rows)]
     limited = [
         (label, result.verdict) for label, result in points if result.verdict.name != "VALID"
@@ -39,8 +39,18 @@ def _figures(result: Result) -> tuple[str, ...]:
         number(ttft.p95),
         number(latency.p95),
         rate(result.whole.output_tokens),
-        share(result.totals.asked - result.totals.answered, result.totals.asked),
+        _failed(result),
     )
+
+
+def _failed(result: Result) -> str:
+    """Return the share of the turns that failed, of those whose end is known: what was cut off did not fail."""
+    failed = result.totals.failed
+    return share(failed, failed + result.totals.answered)
+
+
+def _judged(result: Result) -> str:
+    return f"{result.verdict.name}{', ended early' if result.ended_early else ''}"
 
 
 def _of(result: Result, name: str) -> Metric:
@@ -84,7 +94,7 @@ def sweep_page(points: Points, links: Sequence[str] = ()) -> str:
 
 def _table(points: Points, links: Sequence[str]) -> str:
     heads = ("Load", "Turns/s", "Requested", "TTFT p50", "p95", "Latency p50", "p95", "Tokens/s")
-    rows: list[tuple[str, ...]] = [(*heads, "Not answered", "Verdict")]
+    rows: list[tuple[str, ...]] = [(*heads, "Failed", "Verdict")]
     for place, (label, result) in enumerate(points):
         ttft, latency = _of(result, "ttft"), _of(result, "latency")
         name = html.text(label) or "–"
@@ -97,7 +107,7 @@ def _table(points: Points, links: Sequence[str]) -> str:
                 *(rate(result.whole.answered), rate(asked) if asked is not None else "–"),
                 *map(duration, (ttft.p50, ttft.p95, latency.p50, latency.p95)),
                 rate(result.whole.output_tokens),
-                share(result.totals.asked - result.totals.answered, result.totals.asked),
+                _failed(result),
                 _verdict(result),
             )
         )
@@ -106,4 +116,7 @@ def _table(points: Points, links: Sequence[str]) -> str:
 
 def _verdict(result: Result) -> str:
     reasons = "".join(f"<small>{html.text(reason)}</small>" for reason in result.verdict.reasons)
-    return f'<b class="mark {result.verdict.name}">{result.verdict.name}</b>{reasons}'
+    early = (
+        f"<small>ended early: {html.text(result.ended_early)}</small>" if result.ended_early else ""
+    )
+    return f'<b class="mark {result.verdict.name}">{result.verdict.name}</b>{early}{reasons}'

@@ -87,7 +87,7 @@ border-radius:0 6px 6px 0}
 .mark{color:var(--mark)}
 .VALID{--mark:var(--good)}
 .CLIENT-LIMITED{--mark:var(--bad)}
-.SERVER-LIMITED{--mark:var(--warn)}
+.SERVER-LIMITED,.NO-VERDICT{--mark:var(--warn)}
 .warnings{margin:0 0 16px;padding-left:20px;color:var(--bad)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:20px 28px;margin:28px 0 0}
 .tiles dt{color:var(--muted);font-size:.875rem}

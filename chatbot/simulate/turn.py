@@ -13,14 +13,18 @@ _NS_PER_US = 1000
 Phase = Literal["before", "warmup", "run", "after"]
 Status = Literal["answered", "failed", "cancelled", "interrupted", "lost"]
 
+# The kind of failure of a turn that the server had not answered when the run had long been over.
+UNFINISHED = "unfinished"
+
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one turn.
 
-    `intended_ns` is when it was due, `asked_ns` when it went into the pipeline; those from `begun_ns` to
+    `intended_ns` is when it was due, `ready_ns` when there was room for it too (`schedule.Start`), `asked_ns` when
+    it went into the pipeline; those from `begun_ns` to
     `ended_ns` are `Timing`'s; `saved_ns` is when its end was known to be committed, `done_ns` when its terminal
-    message was read. `status` lost: a process of the measurement itself was killed, so that its end is
-    not known. `error` is a kind of failure, `message` its line. `phase` before and after are the
+    message was read. `status` interrupted or lost: a process of the measurement itself was killed, so that
+    its end is not known. `error` is a kind of failure, `message` its line. `phase` before and after are the
     calibration's, only those of the `run` count. `server_*_ns` are the durations that the server tells of itself.
     """
 
@@ -30,6 +34,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Status
     intended_ns: int
     asked_ns: int
+    ready_ns: int = 0
     begun_ns: int = 0
     sent_ns: int = 0
     connected_ns: int = 0
@@ -75,8 +80,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_failure(self) -> bool:
         """Whether it never ended as far as whoever waits is concerned. One that was cancelled would have; of
-        one that was lost nothing is known: neither is in the percentiles."""
-        return self.status in ("failed", "interrupted")
+        one that was lost or interrupted nothing is known: they are in no percentile."""
+        return self.status == "failed"
 
 
 Measure = Callable[[Turn], int | None]
@@ -126,6 +131,23 @@ def late(turn: Turn) -> int | None:
     return _between(turn.intended_ns, turn.asked_ns)
 
 
+def own_late(turn: Turn) -> int | None:
+    """Return how late it went into the pipeline although there was room for it."""
+    return _between(turn.ready_ns, turn.asked_ns)
+
+
+def waited(turn: Turn) -> int | None:
+    """Return how long it waited for room."""
+    return _between(turn.intended_ns, turn.ready_ns)
+
+
+def before_sending(turn: Turn) -> int | None:
+    """Return what the client itself took from when it was due until the sending; None after a retry."""
+    if turn.attempts > 1:
+        return None
+    return _between(turn.ready_ns or turn.intended_ns, turn.sent_ns)
+
+
 def pipeline(turn: Turn) -> int | None:
     """Return the time in the pipeline until the sending; None after a retry: the attempts before the last are
     not the pipeline's."""
@@ -165,6 +187,8 @@ MEASURES: dict[str, Measure] = {
     "latency": latency,
     "latency_service": latency_service,
     "late": late,
+    "own_late": own_late,
+    "waited": waited,
     "pipeline": pipeline,
     "connect": connect,
     "headers": headers,
@@ -173,6 +197,10 @@ MEASURES: dict[str, Measure] = {
     "server_prompt": lambda turn: _told(turn.server_prompt_ns),
     "server_generate": lambda turn: _told(turn.server_generate_ns),
 }
+
+
+# Those that are known of a turn whatever has become of it.
+ALWAYS = ("late", "own_late", "waited")
 
 
 def _told(duration_ns: int) -> int | None:

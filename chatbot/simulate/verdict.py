@@ -2,6 +2,7 @@
 
 The client is judged first: where it was too slow, nothing is known of the server. A server that fails is no reason
 against a result, as long as it was the server that was measured; its failures stand in the figures.
+How much of the times is the client's own is judged in `own.py`.
 
 `judge` takes the parts of a result, so that a result that was read back can be judged again.
 """
@@ -12,6 +13,8 @@ from statistics import fmean
 
 import msgspec
 
+from chatbot.simulate import own
+from chatbot.simulate.own import AT, above, ms
 from chatbot.simulate.result import (
     Accuracy,
     Failure,
@@ -19,16 +22,17 @@ from chatbot.simulate.result import (
     Moment,
     Process,
     Totals,
-    Value,
     Verdict,
     Window,
 )
 from chatbot.simulation import Simulation
 
-_MOST_LOOP_LAG_MS = 50.0
 _MOST_LATE_MS = 20.0
+_LATE_PART = 0.1  # of the time that turns wait for room
 _LEAST_RATE = 0.95
 _MOST_CPU = 0.9
+_MOST_DROPPED = 0.05
+_MOST_LOST = 0.01
 _MOST_REFUSED = 0.01
 _REFUSING = (429, 503, 529)
 _CHANCE = 3.0  # standard deviations: arrivals at random may be so many fewer than asked for
@@ -36,13 +40,12 @@ _LEAST_MOMENTS = 8
 _LEAST_GROWTH = 10
 
 # Nobody was asked at all: what went wrong was on this side.
-_OUR_OWN = frozenset({"internal", "poison", "lost", "cancelled", "interrupted"})
+_OUR_OWN = frozenset({"internal", "poison", "lost", "interrupted"})
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a run. `cpu_share` is the client's part of all cores, from 0 to 1, None: not known.
-
-    `had_room` False: turns waited because there were as many under way, or as many sessions, as are allowed.
+    """What is known of a run. `cpu_share` is the client's part of all cores, from 0 to 1, None: not known;
+    `busiest` its process that used the most of one core, and how much of it. `ended_early` says why, where it did.
     """
 
     simulation: Simulation
@@ -55,27 +58,38 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     timeline: tuple[Moment, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
     cpu_share: float | None = None
-    had_room: bool = True
+    busiest: tuple[str, float] | None = None
+    ended_early: str = ""
 
 
 def judge(evidence: Evidence) -> Verdict:
     """Return the verdict."""
     totals = evidence.totals
-    if not totals.asked:
+    if not totals.asked and not evidence.ended_early:
         return Verdict(name="CLIENT-LIMITED", reasons=("no turn was asked",))
-    client = _errors(evidence.accuracy, evidence.simulation.error_ms)
+    if evidence.ended_early and totals.asked == totals.cancelled + totals.lost:
+        line = f"ended before the first answer: {evidence.ended_early}"
+        return Verdict(name="NO-VERDICT", reasons=(line,))
+    known = own.Known(evidence.accuracy, evidence.metrics, evidence.simulation.error_ms)
+    client = own.errors(known) + own.shares(known) + own.loops(evidence.accuracy)
     client += _busy(evidence)
     client += _lateness(evidence, is_slow=bool(client))
+    if totals.lost + totals.interrupted > _MOST_LOST * totals.asked:
+        client += _lost(totals)
     if not totals.answered:
-        kind, count = max(totals.by_kind.items(), key=lambda item: item[1], default=("unknown", 0))
+        kinds = {kind: n for kind, n in totals.by_kind.items() if kind != "cancelled"}
+        kind, count = max(
+            kinds.items(), key=lambda item: item[1], default=("cancelled", totals.cancelled)
+        )
         line = f"no turn was answered: {count:,} × {kind}"
         if kind in _OUR_OWN or client:
             return Verdict(name="CLIENT-LIMITED", reasons=(line, *client))
         return Verdict(name="SERVER-LIMITED", reasons=(line,))
+    notes = (*own.measured(evidence.accuracy), *_failing(totals), *_lost(totals))
     if client:
-        return Verdict(name="CLIENT-LIMITED", reasons=(*client, *_lost(totals)))
-    server = [*_shortfall(evidence), *_refused(evidence), *_growth(evidence)]
-    notes = (*_measured(evidence.accuracy), *_failing(totals), *_lost(totals))
+        return Verdict(name="CLIENT-LIMITED", reasons=tuple(dict.fromkeys((*client, *notes))))
+    notes = (*own.tail(known), *notes)
+    server = [*_shortfall(evidence), *_dropped(totals), *_refused(evidence), *_growth(evidence)]
     if server:
         return Verdict(name="SERVER-LIMITED", reasons=(*server, *notes))
     return Verdict(name="VALID", reasons=notes)
@@ -89,51 +103,48 @@ def cpu_share(processes: Sequence[Process], wall_s: float, cores: int) -> float 
     return used_s / (wall_s * cores)
 
 
-def _errors(accuracy: Sequence[Accuracy], error_ms: float) -> list[str]:
-    """The client's own error. That of the run counts; without it, each calibration's."""
-    reasons: list[str] = []
-    for each in _decisive(accuracy):
-        where = _where(each)
-        p50, p99 = each.ttft_error.p50, each.ttft_error.p99
-        if _above(p50, error_ms):
-            reasons.append(
-                f"TTFT is {_ms(p50)} too long at the median{where}: more than {_ms(error_ms)}"
-            )
-        true_p99 = each.ttft_true.p99
-        share = true_p99 * 0.1 if isinstance(true_p99, float) else 0.0
-        limit = max(5 * error_ms, share)
-        if _above(p99, limit):
-            reasons.append(f"TTFT is {_ms(p99)} too long at p99{where}: more than {_ms(limit)}")
-    for each in accuracy:
-        lag = each.loop_lag.p99 if each.loop_lag.p99 is not None else each.loop_lag.max
-        if _above(lag, _MOST_LOOP_LAG_MS):
-            at = "at p99" if each.loop_lag.p99 is not None else "at most"
-            reasons.append(
-                f"a worker's event loop was {_ms(lag)} late {at}{_where(each)}: more than {_ms(_MOST_LOOP_LAG_MS)}"
-            )
-    return reasons
+def busiest(processes: Sequence[Process], wall_s: float) -> tuple[str, float] | None:
+    """Return which of the client's processes used the most of one core, and how much of it."""
+    ours = [process for process in processes if process.role != "sim-server"]
+    if wall_s <= 0 or not ours:
+        return None
+    most = max(ours, key=lambda process: process.cpu_s)
+    alike = sum(process.role == most.role for process in ours)
+    name = f"{most.role} {most.slot}" if alike > 1 else most.role
+    return name, most.cpu_s / wall_s
 
 
 def _busy(evidence: Evidence) -> list[str]:
+    """All the cores, or one process that can use no more than one of them."""
     share = evidence.cpu_share
-    if share is None or share < _MOST_CPU:
+    name, used = evidence.busiest or ("", 0.0)
+    if share is not None and share >= _MOST_CPU:
+        line = f"the client's processes used {share:.0%} of all cores"
+    elif used >= _MOST_CPU:
+        line = f"the client's {name} process used {used:.0%} of a core"
+    else:
         return []
-    line = f"the client's processes used {share:.0%} of all cores"
     if not evidence.simulation.is_open:
         line += ": the throughput is the client's, not the server's"
     return [line]
 
 
 def _lateness(evidence: Evidence, *, is_slow: bool) -> list[str]:
-    """Turns that went into the pipeline late, although there was room for them."""
+    """Turns that went into the pipeline late, although there was room for them.
+
+    Where they wait for room, an end has its way through the pipeline before the next can be asked: that counts
+    as late, and may be a part of the waiting.
+    """
     reasons: list[str] = []
-    late = evidence.metrics.get("late")
-    if late is not None and evidence.had_room:
-        value = late.p99 if late.p99 is not None else late.p50
-        if _above(value, _MOST_LATE_MS):
-            at = "at p99" if late.p99 is not None else "at the median"
+    late = evidence.metrics.get("own_late")
+    if late is not None:
+        field = "p50" if late.p99 is None else "p99"
+        value = getattr(late, field)
+        waited = own.finite(evidence.metrics.get("waited"), field)
+        limit = max(_MOST_LATE_MS, _LATE_PART * waited)
+        if above(value, limit):
             reasons.append(
-                f"turns went into the pipeline {_ms(value)} late {at}: more than {_ms(_MOST_LATE_MS)}"
+                f"turns went into the pipeline {ms(value)} late {AT[field]}: more than {ms(limit)}"
             )
     if (is_slow or reasons) and _is_short(evidence, evidence.achieved_rate):
         reasons.append(_rates("only {} turns/s were asked", evidence.achieved_rate, evidence))
@@ -144,11 +155,12 @@ def _shortfall(evidence: Evidence) -> list[str]:
     """Fewer turns than wanted, in an open load: asked (for want of room), or answered."""
     if _is_short(evidence, evidence.achieved_rate):
         return [_rates("only {} turns/s could be asked", evidence.achieved_rate, evidence)]
-    late = evidence.metrics.get("late")
-    if evidence.simulation.is_open and not evidence.had_room and late is not None:
-        value = late.p99 if late.p99 is not None else late.p50
-        if _above(value, _MOST_LATE_MS):
-            return [f"turns waited for room, {_ms(value)} at p99: the answers come too slowly"]
+    waited = evidence.metrics.get("waited")
+    if evidence.simulation.is_open and waited is not None:
+        field = "p99" if waited.p99 is not None else "p50"
+        value = getattr(waited, field)
+        if above(value, _MOST_LATE_MS):
+            return [f"turns waited for room, {ms(value)} {AT[field]}: the answers come too slowly"]
     # What has not been answered at the end of the window may still be on its way, as many as one latency holds.
     latency = evidence.metrics.get("latency")
     held_s = latency.mean / 1000 if latency is not None and latency.mean is not None else 0.0
@@ -157,6 +169,16 @@ def _shortfall(evidence: Evidence) -> list[str]:
     if held_s < width_s * 0.1 and _is_short(evidence, ended):
         return [_rates("only {} turns/s were answered", ended, evidence)]
     return []
+
+
+def _dropped(totals: Totals) -> list[str]:
+    due = totals.asked + totals.dropped
+    if totals.dropped <= _MOST_DROPPED * due:
+        return []
+    return [
+        f"{totals.dropped:,} of {due:,} turns that were due ({totals.dropped / due:.1%}) were never asked: "
+        "there was no room for them"
+    ]
 
 
 def _refused(evidence: Evidence) -> list[str]:
@@ -196,39 +218,25 @@ def _growth(evidence: Evidence) -> list[str]:
     return []
 
 
-def _measured(accuracy: Sequence[Accuracy]) -> list[str]:
-    """How good the figures are; or that it could not be checked."""
-    decisive = _decisive(accuracy)
-    if not decisive:
-        return ["the client's own error could not be checked: no server told its true times"]
+def _failing(totals: Totals) -> list[str]:
     lines: list[str] = []
-    for each in decisive:
-        line = f"TTFT is at most {_ms(each.ttft_error.p50)} too long at the median"
-        if each.ttft_error.p99 is not None:
-            line += f", {_ms(each.ttft_error.p99)} at p99"
-        lines.append(f"{line}{_where(each)} ({each.turns:,} turns)")
+    for count, what in (
+        (totals.unfinished, "had not ended when the run had long been over, and count as failed"),
+        (totals.failed, "failed"),
+    ):
+        if count:
+            lines.append(f"{count:,} of {totals.asked:,} turns ({count / totals.asked:.1%}) {what}")
     return lines
 
 
-def _failing(totals: Totals) -> list[str]:
-    count = totals.failed + totals.interrupted
+def _lost(totals: Totals) -> list[str]:
+    count = totals.lost + totals.interrupted
     if not count:
         return []
-    return [f"{count:,} of {totals.asked:,} turns ({count / totals.asked:.1%}) failed"]
-
-
-def _lost(totals: Totals) -> list[str]:
-    if not totals.lost:
-        return []
     return [
-        f"of {totals.lost:,} turns the end is not known: they are in no percentile, "
-        "since a process of the client was killed or the run ended before them"
+        f"of {count:,} of {totals.asked:,} turns ({count / totals.asked:.1%}) the end is not known: they are in no "
+        "percentile, since a process of the client was killed or the run ended before them"
     ]
-
-
-def _decisive(accuracy: Sequence[Accuracy]) -> list[Accuracy]:
-    told = [each for each in accuracy if each.turns]
-    return [each for each in told if each.where == "run"] or told
 
 
 def _rated(evidence: Evidence) -> Window:
@@ -254,23 +262,3 @@ def _is_short(evidence: Evidence, rate: float) -> bool:
 def _rates(text: str, rate: float, evidence: Evidence) -> str:
     wanted = evidence.simulation.rate
     return f"{text.format(f'{rate:,.1f}')} of {wanted:,.1f} wanted ({rate / wanted:.0%})"
-
-
-def _above(value: Value, limit: float) -> bool:
-    return value == "inf" or (isinstance(value, int | float) and value > limit)
-
-
-def _where(accuracy: Accuracy) -> str:
-    return "" if accuracy.where == "run" else f" in the calibration {accuracy.where} the run"
-
-
-def _ms(value: Value) -> str:
-    if not isinstance(value, int | float):
-        return "more than was measured"
-    return (
-        f"{value:.0f} ms"
-        if value >= 100
-        else f"{value:.1f} ms"
-        if value >= 1
-        else f"{value:.2g} ms"
-    )

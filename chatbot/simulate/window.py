@@ -49,9 +49,10 @@ class Sums:
 class Steady:
     """The time from the end of ramp and warm-up until the load begins to fall.
 
-    That is the last arrival of an open load; in a closed loop, the first session that nobody replaces. Every turn
-    that ended within counts, whenever it was asked, also in the warm-up: what goes on at its beginning makes
-    up for what is still under way at its end.
+    That is the end of the time, or an interruption of it; without a time, the last arrival of an open load; in a
+    closed loop, the first session that nobody replaces. Every turn that ended within counts, whenever it was asked,
+    also in the warm-up: what goes on at its beginning makes up for what is still under way at its end. Of an open load
+    what is asked at the very end does not count: there are as many arrivals as intervals between them.
     """
 
     def __init__(self, start_ns: int, from_ns: int, *, is_open: bool) -> None:
@@ -61,6 +62,7 @@ class Steady:
         self._falling_ns: int | None = None
         self._last_asked_ns = from_ns
         self._asked = 0
+        self._asked_last = 0  # at the last instant at which there was one
         self._sums = Sums()
         # What ended after the last arrival: (when, turn, whether it was good). It counts only if another follows.
         self._waiting: deque[tuple[int, Turn, bool]] = deque()
@@ -71,6 +73,8 @@ class Steady:
             self._asked += 1
             if now_ns > self._last_asked_ns:
                 self._last_asked_ns = now_ns
+                self._asked_last = 0
+            self._asked_last += now_ns == self._last_asked_ns
             waiting = self._waiting
             while waiting and waiting[0][0] <= now_ns:
                 _, turn, is_good = waiting.popleft()
@@ -94,8 +98,11 @@ class Steady:
     def window(self, end_ns: int) -> Window:
         """Return the rates, of a run that ended then."""
         to_ns = end_ns if self._falling_ns is None else min(self._falling_ns, end_ns)
-        if self._is_open:
+        if self._is_open and self._falling_ns is None:
             to_ns = min(to_ns, self._last_asked_ns)
+        asked = self._asked
+        if self._is_open and to_ns == self._last_asked_ns:
+            asked -= self._asked_last
         waiting, self._waiting = self._waiting, deque()
         for item in waiting:
             if item[0] <= to_ns:
@@ -103,4 +110,4 @@ class Steady:
             else:
                 self._waiting.append(item)
         from_s = (self._from_ns - self._start_ns) / _NS_PER_S
-        return self._sums.window(from_s, (to_ns - self._start_ns) / _NS_PER_S, self._asked)
+        return self._sums.window(from_s, (to_ns - self._start_ns) / _NS_PER_S, asked)

@@ -5,6 +5,7 @@ stand at the pipes, so that no child can hold it up. Called by `cli`, which exit
 returns.
 """
 
+import shlex
 import signal
 import sys
 import time
@@ -75,6 +76,7 @@ _HURRIED_S = 0.3
 _LAST_TRY_S = 3.0
 _ROUND_EVENTS = 256
 _ROUND_S = 0.002
+_MOST_INTERRUPTS = 2
 _ENDED = "the program was ended"
 _TURNS = frozenset({Sending, Delta, Answered, Accepted, Saved})  # the dispatcher's, always
 
@@ -111,6 +113,8 @@ class Supervisor:
         self._not_recording = ""
         self._depths = Depths(self._family.children, self._dispatcher, self._recorder)
         self._exit_code: int | None = None
+        self._interrupts = 0  # that a run was told of
+        self._ui_was_ready = False
         self._stopping = False
         self._hurried = False
         self._outage = Outage()
@@ -194,13 +198,30 @@ class Supervisor:
     def _on_stop_signal(self, number: int) -> None:
         """Ctrl-C is the UI's while it is there; anything else ends the program, twice at once."""
         self._recorder.log("info", "signal", number=number)
-        ui_listens = any(ui.ready for ui in self._family.of("ui"))
         if self._stopping:
             self._hurried = True
-        elif number == signal.SIGINT and ui_listens:
-            self._tell_ui(Interrupt())
+        elif number == signal.SIGINT and self._heeds_interrupts:
+            self._interrupts += self._simulates
+            if self._ui_listens:
+                self._tell_ui(Interrupt())
         else:
             self._exit_code = ExitCode.INTERRUPTED
+
+    @property
+    def _heeds_interrupts(self) -> bool:
+        """Whether there is a UI that Ctrl-C is for. A run that was interrupted twice ends at once: one that
+        still does not is beyond being asked. One whose process is just coming back hears of it then."""
+        if self._ui_listens:
+            return self._interrupts < _MOST_INTERRUPTS
+        return self._simulates and self._ui_was_ready and not self._interrupts
+
+    @property
+    def _ui_listens(self) -> bool:
+        return any(ui.ready for ui in self._family.of("ui"))
+
+    @property
+    def _simulates(self) -> bool:
+        return self._settings.ui.mode == "simulate"
 
     def _on_message(self, child: RunningChild, message: Message, now: float) -> None:
         if type(message) in _TURNS:  # most messages by far
@@ -236,9 +257,10 @@ class Supervisor:
                     self._outage.is_lasting = lasting
             case Leaving(exit_code):
                 child.stopping = True
-                self._exit_code = exit_code
-            case Ask() | ListModels() if self._stopping:
-                pass  # nobody is left to answer it, or to see the answer
+                if self._exit_code is None:  # else it only leaves because it was told to
+                    self._exit_code = exit_code
+            case Ask() | ListModels() if self._stopping and not self._simulates:
+                pass  # nobody is left to answer it, or to see the answer; a run cancels what it asked
             case _:
                 self._dispatch(child, message, now)
 
@@ -331,8 +353,9 @@ class Supervisor:
         match child.role:
             case "ui":
                 self._start_to_answer()
-                if self._outage.reason and child.spec.settings.restarted:  # who has not heard it
-                    self._tell_ui(NotSaving(self._outage.reason))
+                self._ui_was_ready = True
+                if child.spec.settings.restarted:
+                    self._tell_again()
             case "store":
                 self._obey(self._dispatcher.store_up())
                 self._tell_if_saving_again()
@@ -343,6 +366,13 @@ class Supervisor:
                 self._obey(self._dispatcher.sim_up(ready.address))
             case "telemetry" | "supervisor":
                 pass
+
+    def _tell_again(self) -> None:
+        """Tell a UI that is back what the one before it was told, and it cannot know."""
+        if self._outage.reason:
+            self._tell_ui(NotSaving(self._outage.reason))
+        for _ in range(self._interrupts):
+            self._tell_ui(Interrupt())
 
     def _on_end(self, child: RunningChild) -> None:
         """A child's pipe has ended: everything it said has been heard. Reap it, and decide."""
@@ -390,8 +420,7 @@ class Supervisor:
 
     def _reborn(self, spec: ProcessSpec) -> ProcessSpec:
         """The UI comes back to the conversation (or the run) it was in; everything else is stateless."""
-        simulates = self._settings.ui.mode == "simulate"
-        if spec.child.role != "ui" or not (self._session_id or simulates):
+        if spec.child.role != "ui" or not (self._session_id or self._simulates):
             return spec
         back = msgspec.structs.replace(
             self._settings.ui, session_id=self._session_id, resume_latest=False, restarted=True
@@ -402,7 +431,7 @@ class Supervisor:
         """A process stays dead: go on without it where that is possible."""
         match spec.child.role:
             case "ui":
-                self._say(f"the terminal process ended: {reason}")
+                self._say(f"the terminal process ended: {reason}{self._how_to_report()}")
                 self._exit_code = ExitCode.USAGE if usage else ExitCode.TURN_FAILED
             case "store":
                 self._go_round_the_store(spec, reason)
@@ -419,6 +448,15 @@ class Supervisor:
                 self._tell_ui(Notice(f"no logs and traces from here on: {reason}"))
             case "supervisor":
                 pass
+
+    def _how_to_report(self) -> str:
+        """Say what is to be done about a run that nobody is left to report."""
+        simulation = self._settings.ui.simulation
+        if simulation is None:
+            return ""
+        return (
+            f"; chatbot simulate report {shlex.quote(simulation.out)} reports what it had measured"
+        )
 
     def _go_round_the_store(self, spec: ProcessSpec, reason: str) -> None:
         """Go on without a store, and try again later whether there can be one."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from chatbot.messages import ChatMessage, Options, Target
+from chatbot.messages import ChatMessage, Durations, Options, Target
 
 MAX_LINE_BYTES = 1024 * 1024
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
@@ -45,6 +45,12 @@ class Used(msgspec.Struct, frozen=True):
     usage: dict[str, int]
 
 
+class Served(msgspec.Struct, frozen=True):
+    """The server's own durations, where it tells them. They are no usage: nothing is counted by them."""
+
+    durations: Durations
+
+
 class Finished(msgspec.Struct, frozen=True):
     """The explicit end of the answer, with the server's own word for the reason (empty: it gave none).
 
@@ -55,7 +61,7 @@ class Finished(msgspec.Struct, frozen=True):
     reason: str
 
 
-Event = Text | Reasoning | Identified | Used | Finished
+Event = Text | Reasoning | Identified | Used | Served | Finished
 
 
 class HttpRequest(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The Ollama format: newline-delimited JSON, one object per piece, the last with `done: true`.
 
 Source: https://github.com/ollama/ollama/blob/main/docs/api.md. An error can come as a line of its
-own under a status of 200. `prompt_eval_count` is left out when the prompt was cached.
+own under a status of 200. `prompt_eval_count` is left out when the prompt was cached. Durations are in ns.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from chatbot.messages import ChatMessage, Options, Target
+from chatbot.messages import ChatMessage, Durations, Options, Target
 from chatbot.wire import failures, values
 from chatbot.wire.format import (
     ChatRequest,
@@ -17,6 +17,7 @@ from chatbot.wire.format import (
     HttpRequest,
     Identified,
     Reasoning,
+    Served,
     Text,
     TokenCount,
     Used,
@@ -42,6 +43,10 @@ class _Line(msgspec.Struct, gc=False):
     done_reason: str | None = None
     prompt_eval_count: int | None = None
     eval_count: int | None = None
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_duration: int | None = None
 
 
 class _Model(msgspec.Struct):
@@ -175,6 +180,15 @@ class OllamaParser(StreamParser):
             counts = (("input_tokens", line.prompt_eval_count), ("output_tokens", line.eval_count))
             if usage := {k: n for k, n in counts if n is not None and 0 <= n < 2**63}:
                 events.append(Used(usage))
+            told = (
+                line.total_duration,
+                line.load_duration,
+                line.prompt_eval_duration,
+                line.eval_duration,
+            )
+            if any(told):
+                durations = (n if n is not None and 0 <= n < 2**63 else 0 for n in told)
+                events.append(Served(Durations(*durations)))
             events.append(self._finish(line.done_reason or ""))
         return events
 

@@ -4,8 +4,17 @@ import io
 from collections.abc import Iterable
 
 from chatbot.errors import WireError
-from chatbot.messages import Completion
-from chatbot.wire.format import Event, Finished, Identified, Reasoning, Text, Used, count_tokens
+from chatbot.messages import Completion, Durations
+from chatbot.wire.format import (
+    Event,
+    Finished,
+    Identified,
+    Reasoning,
+    Served,
+    Text,
+    Used,
+    count_tokens,
+)
 
 MAX_CHARS = 3 * 1024 * 1024 // 4  # so that it fits into a frame, whatever the script
 MAX_NAME_CHARS = 200  # ids, models, reasons and the names of counts: beyond, they are nonsense
@@ -26,6 +35,7 @@ class Answer:
         self.finish_reason = ""
         self.finished = False
         self.usage: dict[str, int] = {}
+        self.served: Durations | None = None
         self.texts = 0
         self.thoughts = 0
         # Buffers, and not lists: a piece is a few characters, the object around it fifty bytes.
@@ -64,6 +74,8 @@ class Answer:
                 for name, value in usage.items():
                     if name in self.usage or self._has_room_for(name):
                         self.usage[name] = value
+            case Served(durations):
+                self.served = durations
             case Finished(reason):
                 self.finish_reason = reason[:MAX_NAME_CHARS]
                 self.finished = True

@@ -226,7 +226,9 @@ class LlmCall:
         )
 
     def _timing(self) -> Timing | None:
-        return None if self._stopwatch is None else self._stopwatch.timing()
+        if self._stopwatch is None:
+            return None
+        return self._stopwatch.timing(self._reading.answer.served)
 
     def _record_wait(self, process: Span) -> None:
         call = self._call

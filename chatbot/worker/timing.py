@@ -8,7 +8,7 @@ import time
 from array import array
 from contextvars import ContextVar
 
-from chatbot.messages import Timing
+from chatbot.messages import Durations, Timing
 from chatbot.worker.lag import LagMeter
 from chatbot.worker.truth import TruthScanner, clipped_us, packed
 
@@ -95,8 +95,8 @@ class Stopwatch:
         """Stop what runs for it. To be called once."""
         self._meter.end()
 
-    def timing(self) -> Timing:
-        """Return what was stamped."""
+    def timing(self, served: Durations | None) -> Timing:
+        """Return what was stamped, beside what the server has said of its own times."""
         return Timing(
             self._begun_ns,
             self._sent_ns,
@@ -112,4 +112,5 @@ class Stopwatch:
             packed(self._gaps),
             self._meter.longest_us(self._since),
             self._truth.truth(),
+            served,
         )

@@ -24,9 +24,9 @@ INSTANT = SimServerSettings(first_token=constant(0), inter_chunk=constant(0), ch
 
 
 @contextmanager
-def serving(settings: SimServerSettings = INSTANT) -> Iterator[tuple[SimServer, str]]:
+def serving(settings: SimServerSettings = INSTANT, *limits: Any) -> Iterator[tuple[SimServer, str]]:
     """Run a server in a thread with a loop of its own; yield it and its address."""
-    server = SimServer(settings)
+    server = SimServer(settings, *limits)
     started = threading.Event()
     ended: list[Callable[[], object]] = []
     address: list[str] = []
@@ -327,3 +327,19 @@ def test_a_port_in_use_is_told_in_one_line_with_the_remedy(instant: str) -> None
 def test_a_port_that_does_not_exist_is_refused(port: int) -> None:
     with pytest.raises(UsageError, match="0 to 65535"):
         host.run_async(SimServer(SimServerSettings(port=port)).start())
+
+
+def test_a_server_that_has_all_its_files_open_says_so_once() -> None:
+    said: list[str] = []
+    with serving(INSTANT, 1 << 20, said.append) as (_, address), connect(address) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+    assert said == []
+    with serving(INSTANT, 4, said.append) as (_, address):
+        for _ in range(3):
+            with connect(address) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert client.recv(15) == b"HTTP/1.1 200 OK"
+    [line] = said
+    assert "all 4 files open" in line
+    assert "ulimit -n" in line

@@ -12,11 +12,14 @@ from chatbot.messages import (
     Cancel,
     Cancelled,
     ChatMessage,
+    Durations,
     Failed,
     Sending,
     Target,
     Timing,
 )
+from chatbot.simulate.measured import turn_of
+from chatbot.simulate.schedule import Start
 from chatbot.worker import lag
 from tests.actors.test_worker import KEYED, Room, settings_for
 from tests.fake_llm import FakeLlm, Gate, Visit, nobody_listens, piece
@@ -109,6 +112,26 @@ def test_the_stamps_stand_in_the_order_in_which_it_happened(
         timing.last_content_ns - timing.first_content_ns,
     )
     assert numbers(timing.gaps) == [ns // 1000 for ns in gaps_ns]
+
+
+def test_what_a_server_says_of_its_own_times_is_told_with_them_and_is_no_usage() -> None:
+    end = (
+        b'{"message":{"content":""},"done":true,"done_reason":"stop","eval_count":2,'
+        b'"total_duration":9000,"load_duration":1000,"prompt_eval_duration":3000,"eval_duration":5000}\n'
+    )
+    steps = Steps(OLLAMA[2] + end)
+    with FakeLlm(steps) as server, Room(settings_for(server.base_url)) as room:
+        request_id = measured(room, backend="ollama")
+        steps.gates[0].open()
+        answered = room.end_of(request_id)
+    assert isinstance(answered, Answered)
+    assert answered.completion.usage == {"output_tokens": 2}
+    assert answered.timing is not None
+    assert answered.timing.served == Durations(9000, 1000, 3000, 5000)
+    start = Start(session=0, index=0, intended_ns=1, phase="run")
+    turn = turn_of(start, "run", 1, answered, 2, 2)
+    assert (turn.server_total_ns, turn.server_load_ns) == (9000, 1000)
+    assert (turn.server_prompt_ns, turn.server_generate_ns) == (3000, 5000)
 
 
 def test_chunks_that_come_in_one_read_have_no_gap() -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from chatbot.simulate.journal import ASKED, REPORT, RESULT, TABLE, TURNS
+from chatbot.simulate import stages
+from chatbot.simulate.past import ASKED, REPORT, RESULT, TABLE, TURNS, is_over
 from chatbot.simulate.result import Result, decode
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment
@@ -28,7 +29,9 @@ LONG = ("--duration", "600s", "--think", "20ms", *QUICK)
 class Simulation:
     """`run.py simulate` in a directory of its own. `end` it always."""
 
-    def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, directory: Path, *arguments: str, stdout: int = subprocess.PIPE, **environment: str
+    ) -> None:
         self.out = directory / "out"
         self.directory = directory
         self.process = subprocess.Popen(
@@ -36,7 +39,7 @@ class Simulation:
             cwd=directory,
             env=clean_environment(**environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
@@ -111,7 +114,7 @@ class Simulation:
 def simulate(tmp_path: Path) -> Iterator[Any]:
     begun: list[Simulation] = []
 
-    def begin(*arguments: str, **environment: str) -> Simulation:
+    def begin(*arguments: str, **environment: Any) -> Simulation:
         directory = tmp_path / str(len(begun))
         directory.mkdir()
         begun.append(Simulation(directory, *arguments, **environment))
@@ -215,8 +218,8 @@ def test_a_killed_process_costs_turns_and_no_total(simulate: Any, role: str) -> 
     assert result.ended_early == "interrupted"
     saved = Counter(status for _, status in answers_in(run.out / "chatbot.db"))
     if role == "ui":
-        assert 0 < result.totals.lost <= 8
-        assert set(result.totals.by_kind) <= {"seat_killed", "cancelled"}
+        assert result.totals.lost <= 8
+        assert set(result.totals.by_kind) <= {"killed", "cancelled"}
     else:
         assert result.totals.lost == 0
         assert saved["complete"] == result.totals.answered
@@ -227,6 +230,79 @@ def test_a_killed_process_costs_turns_and_no_total(simulate: Any, role: str) -> 
         assert set(result.totals.by_kind) <= {"connection_lost", "unreachable", "cancelled"}
     if role in ("store", "telemetry"):
         assert set(result.totals.by_kind) <= {"cancelled"}
+
+
+def test_a_seat_that_is_killed_again_and_again_goes_on(simulate: Any) -> None:
+    run = simulate("--sessions", "4", *LONG)
+    killed = 0
+    for _ in range(3):
+        run.await_turns(20)
+        killed = run.pid("ui", after=killed)
+        os.kill(killed, signal.SIGKILL)
+    run.await_turns(20)
+    run.process.send_signal(signal.SIGINT)
+    code, _, errors = run.finish()
+    assert code == 130, errors
+    result = adds_up(run)
+    assert result.restarts == {"ui": 3}
+    assert result.totals.asked >= 80
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is stopped there")
+def test_a_seat_that_hangs_is_replaced(simulate: Any) -> None:
+    run = simulate("--sessions", "4", *LONG)
+    run.await_turns(20)
+    stopped = run.pid("ui")
+    os.kill(stopped, signal.SIGSTOP)
+    run.process.send_signal(signal.SIGINT)  # which the next one is told
+    code, _, errors = run.finish()
+    assert code == 130, errors
+    result = adds_up(run)
+    assert result.restarts == {"ui": 1}
+    assert result.ended_early == "interrupted"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe that is full takes nothing")
+def test_a_seat_that_is_killed_while_it_shows_the_result_shows_it_again(simulate: Any) -> None:
+    ours, full = os.pipe()
+    os.set_blocking(full, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(full, b"." * 512)
+    os.set_blocking(full, True)
+    run = simulate("--sessions", "4", "--turns", "2", "--json", *QUICK, stdout=full)
+    os.close(full)
+    killed = run.pid("ui")
+    assert eventually(lambda: is_over(run.out), 30)
+    os.kill(killed, signal.SIGKILL)
+    assert run.pid("ui", after=killed)
+    with open(ours, encoding="utf-8") as file:
+        shown = file.read().lstrip(".")
+    code, _, errors = run.finish()
+    assert code == 0, errors
+    assert decode(shown.encode(), "stdout") == adds_up(run)
+    assert adds_up(run).totals.answered == 8
+
+
+def test_an_end_by_a_signal_is_an_end_with_a_report(simulate: Any) -> None:
+    run = simulate("--sessions", "4", *LONG)
+    run.await_turns(20)
+    run.process.send_signal(signal.SIGTERM)
+    code, out, _ = run.finish()
+    assert code == 130
+    result = adds_up(run)
+    assert result.ended_early == "the program was ended"
+    assert set(result.totals.by_kind) <= {"cancelled"}
+    assert result.verdict.name in out
+
+
+def test_an_interrupt_before_the_first_turn_is_one(simulate: Any) -> None:
+    run = simulate("--sessions", "4", *LONG)
+    assert eventually(lambda: bool(run.see()), 20)  # whose signals it heeds by then
+    run.process.send_signal(signal.SIGINT)
+    code, out, errors = run.finish()
+    assert code == 130, errors
+    assert out == ""
 
 
 def test_what_was_measured_outlives_the_supervisor(simulate: Any) -> None:
@@ -350,6 +426,28 @@ def test_another_backend_is_calibrated_before_and_after(simulate: Any, tmp_path:
     told = [accuracy.where for accuracy in result.accuracy if accuracy.turns]
     assert told == ["before", "after"]
     assert result.metrics["server_total"].count == 6
+
+
+def test_a_seat_that_is_killed_after_the_run_has_measured_it(simulate: Any, tmp_path: Path) -> None:
+    with sim_server(tmp_path) as address:
+        run = simulate(
+            *("--backend", "ollama", "--model", "sim", "--sessions", "3", "--turns", "2"),
+            OLLAMA_HOST=address,
+        )
+        assert eventually(lambda: begins(run, stages.AFTER), 30)
+        os.kill(run.pid("ui"), signal.SIGKILL)
+        code, _, errors = run.finish()
+    assert code == 0, errors
+    result = adds_up(run)
+    assert result.totals.answered == 6
+    assert [accuracy.where for accuracy in result.accuracy if accuracy.turns] == ["before", "after"]
+    assert result.restarts == {"ui": 1}
+
+
+def begins(run: Simulation, number: int) -> bool:
+    """Whether a stage has begun, and turns were asked in it."""
+    asked = run.out / ASKED
+    return asked.exists() and f"asked\t{number}\t" in asked.read_text(encoding="utf-8")
 
 
 @contextlib.contextmanager

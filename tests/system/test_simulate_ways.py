@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from chatbot.cli.sweep import Sweep
-from chatbot.simulate.journal import REPORT, RESULT, TABLE, TURNS
+from chatbot.simulate.past import REPORT, RESULT, TABLE, TURNS
 from chatbot.simulate.result import Result, decode
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment

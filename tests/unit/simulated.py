@@ -16,6 +16,7 @@ def turn(
     error: str = "",
     http_status: int | None = None,
     late_ms: float = 0.0,
+    waited_ms: float = 0.0,
     ttft_ms: float = 20.0,
     chunks: int = 5,
     gap_ms: float = 2.0,
@@ -26,6 +27,7 @@ def turn(
 ) -> Turn:
     """A turn that was due then: 1 ms in the pipeline, and saved 3 ms after its end."""
     asked_ns = at_ns + int(late_ms * MS)
+    ready_ns = at_ns + int(waited_ms * MS)
     sent_ns = asked_ns + MS
     first_ns = sent_ns + int(ttft_ms * MS)
     last_ns = first_ns + int(gap_ms * MS) * (chunks - 1)
@@ -38,6 +40,7 @@ def turn(
             status=status,
             intended_ns=at_ns,
             asked_ns=asked_ns,
+            ready_ns=ready_ns,
             sent_ns=sent_ns,
             done_ns=ended_ns,
             error=error or status,
@@ -52,6 +55,7 @@ def turn(
         status=status,
         intended_ns=at_ns,
         asked_ns=asked_ns,
+        ready_ns=ready_ns,
         begun_ns=asked_ns,
         sent_ns=sent_ns,
         connected_ns=sent_ns + MS // 10,

@@ -1,17 +1,27 @@
 """The command line of `simulate`: what its options mean, and what is refused before anything is started."""
 
+import errno
+import io
+import sys
 from pathlib import Path
+from typing import BinaryIO
 
+import msgspec
 import pytest
 
 from chatbot import cli, host
 from chatbot.cli import load
+from chatbot.cli.results import run_compare
 from chatbot.cli.sweep import parse_sweep, without
 from chatbot.distribution import Distribution, constant
 from chatbot.errors import UsageError
-from chatbot.settings import Settings
+from chatbot.settings import Arguments, Settings
+from chatbot.settings import load as load_settings
+from chatbot.simulate.display import Display
 from chatbot.simulation import Simulation, Slo
 from chatbot.supervisor import process
+from tests import results
+from tests.results import result
 
 
 class Simulate:
@@ -157,6 +167,12 @@ def test_prompts_are_a_text_or_the_lines_of_a_file(simulate: Simulate) -> None:
     assert simulate.simulation("--prompts", "why?").prompts == ("why?",)
     Path("prompts.txt").write_text("one\n\n  two \n", encoding="utf-8")
     assert simulate.simulation("--prompts", "prompts.txt", "--out", "b").prompts == ("one", "two")
+    assert simulate.simulation("--prompts", "file:prompts.txt", "--out", "c").prompts == (
+        "one",
+        "two",
+    )
+    given = simulate.simulation("--prompts", "text:see notes/a.txt", "--out", "d").prompts
+    assert given == ("see notes/a.txt",)
     Path("prompts.txt").write_text("x" * ((1 << 20) + 1), encoding="utf-8")
     simulate.settings = None
     assert "at most 1 MiB" in simulate.refusal("--prompts", "prompts.txt")
@@ -213,6 +229,92 @@ def test_what_is_no_result_is_not_compared(simulate: Simulate) -> None:
     assert "no result" in simulate.refusal("compare", "a.json", "a.json")
 
 
+def test_a_gate_on_a_figure_that_a_run_does_not_have_fails(
+    simulate: Simulate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, turns in (("a.json", 3000), ("b.json", 50)):
+        Path(name).write_bytes(msgspec.json.encode(results.result(turns=turns)))
+    argv = ["a.json", "b.json", "--fail-on"]
+    assert run_compare([*argv, "ttft.p99:+5%"]) == 1
+    assert "not known: ttft.p99:+5%" in capsys.readouterr().out
+    assert run_compare([*argv, "throughput:-100%"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("/nonexistent/x.txt", "there is no such file; if it is a prompt, give it as text:"),
+        ("nonexistent/x", "no such file"),
+        ("x.jsonl", "no such file"),
+        ("file:x", "x: No such file"),
+        ("", "the prompt is empty"),
+        ("  ", "the prompt is empty"),
+        ("text:", "the prompt is empty"),
+        ("tokens:0", "at least one token"),
+    ],
+)
+def test_what_is_no_prompt_is_not_asked(simulate: Simulate, given: str, said: str) -> None:
+    assert said in simulate.refusal("--prompts", given)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_an_open_load_is_bounded_by_the_files_that_are_allowed(
+    simulate: Simulate, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ("--arrival", "constant", "--rate", "400")
+    assert simulate.simulation(*argv, "--out", "a").max_concurrency == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(host, "raise_file_limit", lambda wanted: min(wanted, 300))
+    assert simulate.simulation(*argv, "--out", "b").max_concurrency == 150
+    [line] = capsys.readouterr().err.splitlines()
+    assert "at most 150 turns are under way at once" in line
+    assert "ulimit -n" in line
+    few = simulate.simulation("--arrival", "constant", "--rate", "2", "--out", "c")
+    assert (few.max_concurrency, capsys.readouterr().err) == (0, "")
+
+
+class Full(io.StringIO):
+    """A stdout that takes nothing, as on a full disk."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_stdout_that_takes_nothing_is_a_line_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(msgspec.json.encode(result(turns=100)))
+    said = "chatbot: stdout: No space left on device\n"
+    with monkeypatch.context() as patched, (tmp_path / "stdout").open("wb") as file:
+        patched.setattr(sys, "stdout", Full(file))
+        assert cli.main(["simulate", "compare", str(path), str(path)]) == 1
+        assert capsys.readouterr().err == said
+        display = Display(
+            load_settings(Arguments(mode="simulate"), {}, "").ui, Simulation(out="run")
+        )
+        display.end(result(turns=100), ["result.json"], "")
+        assert capsys.readouterr().err == f"{said}written to run: result.json\n"
+
+
+def test_a_gate_that_cannot_be_judged_ends_in_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(msgspec.json.encode(result(turns=50)))
+    both = ["simulate", "compare", str(path), str(path), "--fail-on"]
+    assert cli.main([*both, "ttft.p50:+5%"]) == 0
+    assert cli.main([*both, "ttft.p99:+5%"]) == 1
+    assert "not known: ttft.p99:+5%" in capsys.readouterr().out
+
+
 def test_a_directory_that_holds_something_is_not_written_to(simulate: Simulate) -> None:
     Path("old").mkdir()
     assert simulate.simulation("--out", "old").out == "old"
@@ -230,7 +332,9 @@ def test_a_backend_that_costs_money_is_asked_only_with_consent(
     said = simulate.refusal(*argv)
     assert "about 10 turns, 160 tokens in and 500 out" in said
     assert "give --yes" in said
-    assert "give --yes" in simulate.refusal(*argv, "--sweep", "sessions=1,2")
+    in_all = simulate.refusal(*argv, "--sweep", "sessions=1,2")
+    assert "2 runs (sessions=1, 2), in all about 20 turns, 320 tokens in and 1,000 out" in in_all
+    assert "give --yes" in in_all
     assert list(Path.cwd().iterdir()) == []
     assert simulate(*argv, "--yes").ui.target.backend == "anthropic"
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
@@ -259,6 +363,16 @@ def test_a_sweep_passes_on_what_is_not_its_own() -> None:
     assert parse_sweep("sessions=1, 8,64") == ("sessions", ("1", "8", "64"))
     with pytest.raises(UsageError):
         parse_sweep("sessions")
+
+
+def test_the_help_of_the_program_names_the_throughput_test(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    out = capsys.readouterr().out
+    assert "chatbot simulate --sessions" in out
+    assert "chatbot simulate compare A B" in out
 
 
 def test_help_shows_every_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from chatbot.cli import load, place
 from chatbot.cli.sweep import Sweep, this_program
 from chatbot.errors import ExitCode
 from chatbot.simulate import again
-from chatbot.simulate.journal import RESULT
+from chatbot.simulate.past import RESULT
 from tests.results import result as some_result
 from tests.unit.test_simulate_again import killed
 

@@ -21,6 +21,15 @@ def test_the_error_is_what_the_client_measured_less_what_was_true() -> None:
     assert accuracy.loop_lag.max == 0.1
 
 
+def test_the_own_share_counts_from_when_there_was_room() -> None:
+    errors = Errors("run")
+    errors.add(turn(S, late_ms=50.0, waited_ms=20.0, ttft_ms=20.0, true_ttft_ms=19.5))
+    errors.add(turn(S, attempts=2, true_ttft_ms=5.0))  # what came before was the server's too
+    accuracy = errors.accuracy()
+    assert accuracy is not None
+    assert (accuracy.own_share.count, accuracy.own_share.max) == (1, 30.0 + 1.0 + 0.5)
+
+
 def test_reasoning_is_the_first_that_the_server_sends() -> None:
     errors = Errors("run")
     plain = turn(S, ttft_ms=30.0, true_ttft_ms=9.0)
@@ -54,3 +63,4 @@ def test_of_a_server_that_does_not_tell_only_the_loops_lateness_is_known() -> No
     accuracy = errors.accuracy()
     assert accuracy is not None
     assert (accuracy.turns, accuracy.ttft_error.count, accuracy.loop_lag.max) == (0, 0, 7.0)
+    assert accuracy.own_share.max == 1.0  # until the sending

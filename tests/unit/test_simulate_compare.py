@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chatbot.errors import UsageError
 from chatbot.simulate.change import of_rates, of_shares, of_values, wilson
 from chatbot.simulate.compare import NAMES, Row, compare, lines, warnings
-from chatbot.simulate.gate import judge_gates, parse_gate, parse_gates
+from chatbot.simulate.gate import Gated, Outcome, is_failed, judge_gates, parse_gate, parse_gates
 from chatbot.simulate.gate import lines as gate_lines
 from chatbot.simulate.histogram import Histogram
 from chatbot.simulate.result import (
@@ -107,17 +107,84 @@ def test_the_true_ratio_lies_in_95_of_100_intervals() -> None:
     assert 184 <= held <= 200
 
 
-def test_throughput_that_comes_in_bursts_is_known_less_well() -> None:
-    def bursty(counts: list[int]) -> Result:
-        timeline = tuple(
-            Moment(at_s=number * 5.0, width_s=5.0, answered=count)
-            for number, count in enumerate(counts)
-        )
-        return _result(Random(4), timeline=timeline)
+def _timed(counts: list[int], width_s: float, p50_ms: float, **others: Any) -> Result:
+    """A run that answered so many in each interval."""
+    to_s = len(counts) * width_s
+    timeline = tuple(
+        Moment(at_s=number * width_s, width_s=width_s, answered=count)
+        for number, count in enumerate(counts)
+    )
+    rate = sum(counts) / to_s
+    window = Window(from_s=0.0, to_s=to_s, asked=rate, answered=rate, good=rate)
+    histogram = Histogram()
+    histogram.record_many([int(p50_ms * 1000)] * sum(counts))
+    totals = Totals(asked=sum(counts), answered=sum(counts))
+    parts: dict[str, Any] = {"timeline": timeline, "whole": window, "steady": window}
+    parts |= {"totals": totals, "metrics": {"latency": histogram.metric(0)}}
+    return _result(Random(4), **{**parts, **others})
 
-    even, bursts = bursty([100] * 20), bursty([0, 200] * 10)
+
+def test_throughput_that_varies_is_known_less_well() -> None:
+    random = Random(11)
+    even, bursts = (
+        _timed(counts, 1.0, 300.0)
+        for counts in ([100] * 60, [200 * random.randrange(2) for _ in range(60)])
+    )
     narrow, wide = (_by_name(each, each)["throughput"].change for each in (even, bursts))
     assert wide.high > 5 * narrow.high
+
+
+def test_sessions_that_ask_in_step_do_not_hide_how_fast_they_are_answered() -> None:
+    def in_step(every_s: float) -> Result:
+        counts = [0] * 64
+        at_s = every_s
+        while at_s < 8.0:
+            counts[int(at_s / 0.125)] += 16
+            at_s += every_s
+        return _timed(counts, 0.125, every_s * 1000)
+
+    rows = _by_name(in_step(0.38), in_step(0.53))
+    assert rows["throughput"].judgement == "worse"
+    assert rows["throughput"].change.low < 0.38 / 0.53 - 1 < rows["throughput"].change.high
+    assert _by_name(in_step(0.38), in_step(0.38))["throughput"].change.low > -0.2
+
+
+def test_the_true_ratio_of_two_rates_lies_in_95_of_100_intervals_in_a_closed_loop() -> None:
+    def closed(random: Random, mean_s: float) -> Result:
+        """So many sessions, each answered one after another, for 20 s."""
+        counts = [0] * 100
+        for _ in range(8):
+            at_s = random.gauss(mean_s, mean_s / 4)
+            while at_s < 20.0:
+                counts[int(at_s / 0.2)] += 1
+                at_s += max(random.gauss(mean_s, mean_s / 4), 0.01)
+        return _timed(counts, 0.2, mean_s * 1000)
+
+    random, held, width = Random(12), 0, 0.0
+    for _ in range(100):
+        change = _by_name(closed(random, 0.3), closed(random, 0.4))["throughput"].change
+        held += change.low <= 0.3 / 0.4 - 1 <= change.high
+        width += (change.high - change.low) / 100
+    assert held >= 90
+    assert width < 0.15  # two Poisson counts of 530 and 400 would have 0.19
+
+
+def test_arrivals_by_the_clock_are_not_known_better_than_counts_at_random() -> None:
+    closed = _timed([20] * 60, 1.0, 100.0)
+    by_clock = _timed([20] * 60, 1.0, 100.0, requested_rate=20.0)
+    narrow, wide = (_by_name(each, each)["throughput"].change for each in (closed, by_clock))
+    assert wide.high > 5 * narrow.high
+
+
+def test_a_steady_window_of_a_moment_is_not_what_rates_are_taken_from() -> None:
+    moment = Window(from_s=0.0, to_s=0.001)
+    short = _timed([8, 0, 8, 0, 8], 0.3, 400.0, steady=moment)
+    long = _timed([8, 0, 8, 0, 8] * 8, 0.3, 400.0)
+    assert _by_name(short, short)["throughput"].a == pytest.approx(16.0)
+    rows = _by_name(short, long)  # both of them from the same part of the run
+    assert rows["throughput"].judgement == "no clear difference"
+    half = msgspec.structs.replace(long.whole, answered=1.0)
+    assert _by_name(long, msgspec.structs.replace(long, steady=half))["throughput"].b == 1.0
 
 
 times = st.floats(0.001, 1e6) | st.just("inf") | st.just(0.0) | st.none()
@@ -152,10 +219,39 @@ def test_a_percentile_that_comes_to_lie_among_the_failures_is_worse() -> None:
     assert "failed" in "\n".join(lines(compare(good, bad)))
 
 
-def test_a_failing_percentile_that_may_be_chance_is_not_clear() -> None:
-    change = of_values(100.0, "inf", (90.0, 120.0), (95.0, "inf"))
-    assert (change.by, change.is_clear) == (math.inf, False)
-    assert of_values(100.0, "inf", (90.0, 120.0), (130.0, "inf")).is_clear
+def test_where_both_have_failed_or_the_first_did_nothing_is_lost() -> None:
+    assert of_values("inf", "inf", (90.0, "inf"), (130.0, "inf")).by == 0.0
+    assert not of_values("inf", 100.0, (95.0, "inf"), (90.0, 120.0)).is_clear
+
+
+@pytest.mark.parametrize(
+    ("a_interval", "b_interval"),
+    [((90.0, 120.0), (95.0, "inf")), ((90.0, None), ("inf", "inf")), ((None, None), (None, None))],
+)
+def test_a_value_that_is_lost_among_failures_is_worse_whatever_is_known_of_its_interval(
+    a_interval: Any, b_interval: Any
+) -> None:
+    change = of_values(100.0, "inf", a_interval, b_interval)
+    assert (change.by, change.is_clear) == (math.inf, True)
+
+
+def test_every_gate_is_failed_by_a_run_that_answered_nothing() -> None:
+    random = Random(13)
+    none = Window(from_s=0.0, to_s=100.0, asked=20.0, failed=20.0)
+    good = _result(random, n=20)
+    dead = _result(random, n=20, failing=1.0, whole=none, steady=none)
+    names = "throughput:-5%,goodput:-5%,latency.p99:+5%,tpot.p95:+5%,failures:+100%"
+    gated = judge_gates(compare(good, dead), parse_gates(names))
+    assert {each.outcome for each in gated} == {"failed"}
+    assert is_failed(gated)
+
+
+def test_a_gate_that_cannot_be_judged_is_not_kept() -> None:
+    random = Random(14)
+    few = _result(random, n=25)
+    unknown = judge_gates(compare(few, few), parse_gates("ttft.p99:+5%"))
+    assert (unknown[0].outcome, is_failed(unknown)) == ("not known", True)
+    assert not is_failed(judge_gates(compare(few, few), parse_gates("ttft.p50:+5%")))
 
 
 @pytest.mark.parametrize(
@@ -208,6 +304,16 @@ def test_a_gate_is_failed_only_by_a_clear_change_in_the_bad_direction() -> None:
     assert outcome(base, _result(random, failing=0.05), "failures:+9%") == "passed"
     assert outcome(base, base, "goodput:-5%") == "not known"
     assert outcome(few, few, "ttft.p99:+5%") == "not known"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fails"),
+    [("passed", False), ("inconclusive", False), ("failed", True), ("not known", True)],
+)
+def test_a_gate_that_could_not_be_judged_is_not_passed(outcome: Outcome, fails: bool) -> None:
+    gate = parse_gate("ttft.p95:+5%")
+    passed = Gated(gate=gate, outcome="passed", line="")
+    assert is_failed([passed, Gated(gate=gate, outcome=outcome, line="")]) == fails
 
 
 def test_a_change_beyond_the_limit_that_may_be_chance_is_inconclusive() -> None:

@@ -202,6 +202,19 @@ def test_a_long_run_is_drawn_in_few_intervals_that_hide_no_stall() -> None:
     assert [row[2] for row in ttft.rows[1:] if row[2] != "9.00 ms"] == ["5.00 s", "∞"]
 
 
+def test_sessions_that_are_answered_in_step_are_drawn_at_the_rate_they_are_answered() -> None:
+    moments = tuple(
+        Moment(at_s=n * 0.125, width_s=0.125, asked=16 * (n % 3 == 0), answered=16 * (n % 3 == 2))
+        for n in range(64)
+    )
+    steady = Window(from_s=0.0, to_s=8.0)
+    rates = [row[2] for row in timeline(moments, steady, 0.36)[0].rows[1:]]
+    assert rates[:-1] == ["42.7"] * (len(rates) - 1)
+    assert len(rates) == 21
+    assert len(timeline(moments, steady)[0].rows) == 65
+    assert len(timeline(moments, steady, 1e9)[0].rows) == 2
+
+
 def test_a_sweep_leads_to_the_report_of_each_point() -> None:
     points = [(f"sessions={n}", result(turns=30 * n, ttft_ms=20.0 * n)) for n in (1, 4, 16)]
     text = sweep_page(points, ["a b/report.html", "javascript:alert(1)", "x"])

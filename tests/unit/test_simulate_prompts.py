@@ -60,7 +60,9 @@ def test_numbers_that_are_drawn_are_spread_evenly() -> None:
     [
         (Simulation(out="", sessions=2, turns=1), 32, (32, 64)),
         (Simulation(out="", sessions=1, turns=3), 10, (16 + 42 + 68, 30)),
-        (Simulation(out="", requests=30, turns=3), 10, (10 * 126, 300)),
+        (Simulation(out="", requests=48, turns=3), 10, (16 * 126, 480)),
+        (Simulation(out="", requests=5, turns=3), 10, (5 * 16, 50)),
+        (Simulation(out="", requests=20, turns=3), 10, (16 * 16 + 4 * 42, 200)),
         (
             Simulation(out="", arrival="constant", rate=3.0, duration_s=10.0, turns=3),
             10,

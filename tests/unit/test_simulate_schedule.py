@@ -329,7 +329,7 @@ def test_an_arrival_waits_for_room_and_keeps_its_time() -> None:
     assert schedule.next_ns() == T0 + 4 * S // 10
     assert schedule.due(T0 + 350_000_000) == []
     schedule.ended(0, T0 + 350_000_000)
-    assert schedule.due(T0 + 350_000_000) == [Start(0, 1, T0 + S // 10, "run")]
+    assert schedule.due(T0 + 350_000_000) == [Start(0, 1, T0 + S // 10, "run", T0 + 350_000_000)]
     assert schedule.due(T0 + 400_000_000) == []
     assert (schedule.dropped, schedule.finished) == (2, False)
     assert schedule.ended(0, T0 + 500_000_000)
@@ -384,3 +384,72 @@ def test_where_each_session_is_asked_once_a_ramp_leaves_nothing_out() -> None:
     assert [start.phase for start in schedule.due(10 * 10**9)] == ["run"] * 4
     warmed = Schedule(msgspec.structs.replace(once, warmup_s=1.0), 0, random.Random(0))
     assert [start.phase for start in warmed.due(10 * 10**9)] == ["warmup"] * 4
+
+
+ROOM_OF_ONE = Simulation(
+    out="", arrival="constant", rate=10.0, sessions=0, duration_s=9.0, max_concurrency=1
+)
+
+
+def test_without_a_bound_a_turn_is_ready_when_it_is_due() -> None:
+    schedule = schedule_of(msgspec.structs.replace(ROOM_OF_ONE, max_concurrency=0))
+    assert [s.ready_ns - s.intended_ns for s in schedule.due(T0 + S)] == [0] * 11
+    closed = schedule_of(Simulation(out="", sessions=3, ramp_s=0.3))
+    assert [s.ready_ns for s in closed.due(T0 + S)] == [T0, T0 + S // 10, T0 + 2 * S // 10]
+
+
+def test_a_turn_that_waits_for_a_slow_server_is_ready_when_the_server_makes_room() -> None:
+    schedule = schedule_of(ROOM_OF_ONE)
+    schedule.due(T0)
+    schedule.ended(0, T0 + 455_000_000, served_ns=450_000_000)
+    [start] = schedule.due(T0 + 456_000_000)
+    assert (start.intended_ns, start.ready_ns) == (T0 + S // 10, T0 + 450_000_000)
+
+
+def test_a_turn_that_waits_for_a_client_that_hangs_has_been_ready_all_the_time() -> None:
+    schedule = schedule_of(ROOM_OF_ONE)
+    schedule.due(T0)
+    schedule.ended(0, T0 + 2 * S, served_ns=50_000_000)  # 1.95 s of it our own
+    [start] = schedule.due(T0 + 2 * S)
+    assert start.ready_ns == start.intended_ns == T0 + S // 10
+    # … and so have those behind it: it should have been over by now.
+    schedule.ended(0, T0 + 2 * S + 50_000_000, served_ns=50_000_000)
+    [start] = schedule.due(T0 + 2 * S + 50_000_000)
+    assert (start.intended_ns, start.ready_ns) == (T0 + 2 * S // 10, T0 + 2 * S // 10)
+
+
+def test_what_every_turn_costs_the_client_does_not_add_up() -> None:
+    schedule = schedule_of(ROOM_OF_ONE)
+    now = T0
+    late = []
+    for _ in range(20):
+        [start] = schedule.due(now)
+        late.append(now - start.ready_ns)
+        schedule.ended(start.session, now + 310_000_000, served_ns=300_000_000)
+        now += 310_000_000
+    assert late == [0] + [10_000_000] * 19
+
+
+def test_an_arrival_is_ready_when_a_session_is() -> None:
+    bounded = msgspec.structs.replace(
+        ROOM_OF_ONE, sessions=1, turns=2, max_concurrency=0, think=parse("200ms")
+    )
+    schedule = schedule_of(bounded)
+    schedule.due(T0)
+    schedule.ended(0, T0 + 60_000_000, served_ns=50_000_000)
+    [start] = schedule.due(T0 + 900_000_000)  # it has thought since long
+    assert (start.index, start.ready_ns) == (1, T0 + 250_000_000)
+    # Its last turn ends: the place is free for another session.
+    schedule.ended(0, T0 + 1_960_000_000, served_ns=S)
+    [start] = schedule.due(T0 + 2 * S)
+    assert (start.session, start.intended_ns) == (1, T0 + 2 * S // 10)
+    # It was asked 650 ms late by us, of which 20 ms are let pass.
+    assert start.ready_ns == T0 + 1_900_000_000 - 630_000_000
+
+
+@given(open_counted | open_lasting | lasting, tooks)
+def test_where_the_client_takes_no_time_every_turn_is_asked_when_it_is_ready(
+    simulation: Simulation, took: Took
+) -> None:
+    for asked_ns, start in World(simulation, took).run().starts:
+        assert start.intended_ns <= start.ready_ns == asked_ns

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from chatbot.simulate.result import Metric, Result, Verdict
+from chatbot.simulate.html import page
+from chatbot.simulate.result import Failure, Metric, Result, Verdict
 from chatbot.simulate.screen import LINES, screen, within
-from chatbot.simulate.sweep import sweep_screen
+from chatbot.simulate.sweep import sweep_page, sweep_screen
 from chatbot.traces.style import columns_of
 from tests.results import result, structs
 
@@ -67,8 +68,9 @@ def test_the_figures_are_those_of_the_result() -> None:
     assert row(lines, "worker")[:2] == ["2", "1,729"]
     assert any("  15 server_error (HTTP 500): openai answered 500" in line for line in lines)
     said = next(line for line in lines if line.startswith("accuracy in the run"))
-    error = RUN.accuracy[0].ttft_error
-    assert f"TTFT reported +{error.p50:.2f} ms p50, +{error.p99:.2f} ms p99" in said
+    error, own = RUN.accuracy[0].ttft_error, RUN.accuracy[0].own_share
+    assert f"TTFT from sending +{error.p50:.2f} ms p50, +{error.p99:.2f} ms p99" in said
+    assert f"from when due +{own.p50:.2f} and +{own.p99:.2f} (" in " ".join(" ".join(lines).split())
 
 
 def test_what_was_requested_is_beside_what_was_reached() -> None:
@@ -120,6 +122,35 @@ def test_a_sweep_is_a_table_of_its_points() -> None:
     assert (cells[0], cells[1], cells[-1]) == ("49.5", f"{RUN.metrics['ttft'].p50:.1f}", "VALID")
     assert row(lines, "sessions=64 ")[-3:] == ["50.0", "%", "CLIENT-LIMITED"]
     assert lines[-1] == "  sessions=64: achieved 190 of 200 turns/s requested"
+
+
+def test_turns_that_were_cut_off_did_not_fail_and_a_point_that_ended_early_is_marked() -> None:
+    cut = result(turns=300, failing=0.0, ended_early="interrupted")
+    totals = msgspec.structs.replace(cut.totals, asked=cut.totals.asked + 300, cancelled=300)
+    cut = msgspec.structs.replace(cut, totals=totals)
+    lines = sweep_screen([("sessions=1", cut)])
+    assert row(lines, "sessions=1 ")[-4:] == ["%", "VALID,", "ended", "early"]
+    assert row(lines, "sessions=1 ")[-5] == "0"
+    assert "ended early: interrupted" in sweep_page([("sessions=1", cut)])
+
+
+def test_the_remedy_at_the_end_of_a_failure_is_not_cut_off() -> None:
+    message = "the server says 404: " + "no such model, " * 8 + "take it with: ollama pull it"
+    failed = result(
+        turns=100, failures=(Failure(kind="model_not_found", count=3, example=message),)
+    )
+    told = " ".join(" ".join(screen(failed, 100)).split())
+    assert message in told
+
+
+def test_a_server_that_failed_every_turn_is_not_said_to_be_slow() -> None:
+    limited = Verdict(name="SERVER-LIMITED", reasons=("no turn was answered: 9 × auth",))
+    dead = result(turns=100, failing=1.0, verdict=limited)
+    assert "every turn failed" in screen(dead, 100)[0]
+    assert "every turn failed" in page(dead)
+    slow = result(turns=100, verdict=limited)
+    assert "could not keep up" in screen(slow, 100)[0]
+    assert "could not keep up" in page(slow)
 
 
 @settings(

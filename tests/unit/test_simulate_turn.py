@@ -18,7 +18,7 @@ def test_every_measure_that_is_defined_is_taken() -> None:
 
 
 def test_response_times_count_from_when_it_was_due_and_service_times_from_the_sending() -> None:
-    assert _us(turn(S, late_ms=4.0)) == {
+    assert _us(turn(S, late_ms=4.0, waited_ms=1.0)) == {
         "ttft": 25_000,
         "ttft_service": 20_000,
         "ttfo": 25_000,
@@ -27,6 +27,8 @@ def test_response_times_count_from_when_it_was_due_and_service_times_from_the_se
         "latency": 34_000,
         "latency_service": 29_000,
         "late": 4000,
+        "own_late": 3000,
+        "waited": 1000,
         "pipeline": 1000,
         "connect": 100,
         "headers": 500,

@@ -6,7 +6,7 @@ import pytest
 
 from chatbot.simulate.histogram import Histogram
 from chatbot.simulate.result import Accuracy, Failure, Metric, Moment, Process, Totals, Window
-from chatbot.simulate.verdict import Evidence, cpu_share, judge
+from chatbot.simulate.verdict import Evidence, busiest, cpu_share, judge
 from chatbot.simulation import Simulation
 
 OPEN = Simulation(out="out", arrival="poisson", rate=100.0)
@@ -28,6 +28,8 @@ def _accuracy(
     true_ms: float = 5.0,
     lag_ms: float = 1.0,
     turns: int = 1000,
+    own: Metric | None = None,
+    chunk_lag: Metric | None = None,
 ) -> Accuracy:
     return Accuracy(
         where=where,
@@ -35,8 +37,9 @@ def _accuracy(
         turns_per_s=100.0,
         ttft_true=_metric(true_ms),
         ttft_error=error,
-        chunk_lag=Metric(count=0),
+        chunk_lag=chunk_lag or Metric(count=0),
         loop_lag=_metric(lag_ms),
+        own_share=own or Metric(count=0),
     )
 
 
@@ -49,9 +52,9 @@ def _evidence(simulation: Simulation = OPEN, **others: Any) -> Evidence:
         "steady": window,
         "whole": window,
         "achieved_rate": 100.0,
-        "metrics": {"late": _metric(0.5), "latency": _metric(30.0)},
+        "metrics": {"own_late": _metric(0.5), "ttft": _metric(12.0), "latency": _metric(30.0)},
         "timeline": _level(*[20] * 50),
-        "accuracy": (_accuracy(_metric(0.4, tail_ms=2.1)),),
+        "accuracy": (_accuracy(_metric(0.4, tail_ms=2.1), own=_metric(4.0, tail_ms=8.0)),),
         "cpu_share": 0.5,
     }
     return Evidence(**{**parts, **others})
@@ -74,7 +77,8 @@ def test_a_run_that_went_well_is_valid_and_says_how_good_it_is(simulation: Simul
     verdict = judge(_evidence(simulation))
     assert verdict.name == "VALID"
     assert verdict.reasons == (
-        "TTFT is at most 0.4 ms too long at the median, 2.1 ms at p99 (1,000 turns)",
+        "TTFT from the sending is at most 0.4 ms too long at the median, 2.1 ms at p99 (1,000 turns)",
+        "TTFT from when it was due has 4.0 ms of the client's own in it at the median, 8.0 ms at p99",
     )
 
 
@@ -87,7 +91,7 @@ CLIENT: list[tuple[str, dict[str, Any], str]] = [
     (
         "error at p99",
         {"accuracy": (_accuracy(_metric(0.4, tail_ms=10.5)),)},
-        "TTFT is 10.5 ms too long at p99: more than 10.0 ms",
+        "TTFT from the sending is 10.5 ms too long at p99: more than 10.0 ms",
     ),
     (
         "error at p99 of a slow server",
@@ -109,10 +113,49 @@ CLIENT: list[tuple[str, dict[str, Any], str]] = [
         {"accuracy": (_accuracy(Metric(count=0), turns=0, lag_ms=80.0),)},
         "event loop was 80.0 ms late",
     ),
-    ("late", {"metrics": {"late": _metric(21.0)}}, "into the pipeline 21.0 ms late at p99"),
+    (
+        "own share at the median",
+        {"accuracy": (_accuracy(_metric(0.4), own=_metric(10.5)),)},
+        "TTFT from when a turn was due has 10.5 ms of the client's own in it at the median: more than 10.0 ms",
+    ),
+    (
+        "own share at p99",
+        {"accuracy": (_accuracy(_metric(0.4), own=_metric(4.0, tail_ms=780.0)),)},
+        "has 780 ms of the client's own in it at p99: more than 50.0 ms",
+    ),
+    (
+        "own share of a slow server's",
+        {
+            "accuracy": (_accuracy(_metric(0.4), own=_metric(60.0)),),
+            "metrics": {"ttft": _metric(500.0)},
+        },
+        "60.0 ms of the client's own in it at the median: more than 50.0 ms",
+    ),
+    (
+        "own share, the truth untold",
+        {"accuracy": (_accuracy(Metric(count=0), turns=0, own=_metric(30.0)),)},
+        "30.0 ms of the client's own",
+    ),
+    (
+        "chunks read late",
+        {"accuracy": (_accuracy(_metric(0.4), chunk_lag=_metric(0.2, tail_ms=12.0)),)},
+        "chunks were read 12.0 ms after they were sent at p99: more than 10.0 ms",
+    ),
+    (
+        "turns whose end is not known",
+        {"totals": Totals(asked=1000, answered=989, interrupted=6, lost=5)},
+        "of 11 of 1,000 turns (1.1%) the end is not known",
+    ),
+    ("one process", {"busiest": ("worker 1", 0.93)}, "worker 1 process used 93% of a core"),
+    ("late", {"metrics": {"own_late": _metric(21.0)}}, "into the pipeline 21.0 ms late at p99"),
+    (
+        "late, besides waiting",
+        {"metrics": {"own_late": _metric(60.0), "waited": _metric(500.0)}},
+        "into the pipeline 60.0 ms late at p99: more than 50.0 ms",
+    ),
     (
         "late, and so fewer",
-        {"metrics": {"late": _metric(25.0)}, "achieved_rate": 80.0},
+        {"metrics": {"own_late": _metric(25.0)}, "achieved_rate": 80.0},
         "only 80.0 turns/s were asked of 100.0 wanted (80%)",
     ),
     (
@@ -145,13 +188,33 @@ SERVER: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "waited for room",
-        {"metrics": {"late": _metric(500.0)}, "had_room": False},
+        {"metrics": {"waited": _metric(500.0), "own_late": _metric(3.0)}},
+        "turns waited for room, 500 ms at p99",
+    ),
+    (
+        "waited for room, and a little for us",
+        {"metrics": {"waited": _metric(500.0), "own_late": _metric(45.0)}},
         "turns waited for room, 500 ms at p99",
     ),
     (
         "fewer answered",
         {"steady": _window(90.0)},
         "only 90.0 turns/s were answered of 100.0 wanted",
+    ),
+    (
+        "dropped",
+        {"totals": Totals(asked=9400, answered=9400, dropped=600)},
+        "600 of 10,000 turns that were due (6.0%) were never asked",
+    ),
+    (
+        "failed at first, and then cancelled",
+        {
+            "totals": Totals(
+                asked=9, failed=2, cancelled=7, by_kind={"cancelled": 7, "server_error": 2}
+            ),
+            "ended_early": "interrupted",
+        },
+        "no turn was answered: 2 × server_error",
     ),
     (
         "429",
@@ -200,6 +263,24 @@ VALID: list[tuple[str, dict[str, Any]]] = [
     ),
     ("refused at times", {"failures": (Failure(kind="rate_limited", count=100, http_status=429),)}),
     ("other failures", {"failures": (Failure(kind="server_error", count=5000, http_status=500),)}),
+    ("own share at the bound", {"accuracy": (_accuracy(_metric(1.0), own=_metric(10.0)),)}),
+    (
+        "own share of a slow server's",
+        {
+            "accuracy": (_accuracy(_metric(1.0), own=_metric(45.0)),),
+            "metrics": {"ttft": _metric(500.0)},
+        },
+    ),
+    (
+        "chunks read late, where they come slowly",
+        {
+            "accuracy": (_accuracy(_metric(0.4), chunk_lag=_metric(0.2, tail_ms=19.0)),),
+            "metrics": {"gap": _metric(200.0)},
+        },
+    ),
+    ("a few dropped", {"totals": Totals(asked=9600, answered=9600, dropped=400)}),
+    ("a few lost", {"totals": Totals(asked=1000, answered=990, interrupted=4, lost=6)}),
+    ("no process is full", {"busiest": ("store", 0.89)}),
     ("in flight up and down", {"timeline": _level(*[10, 60] * 25)}),
     ("in flight settled", {"timeline": _level(*[2] * 20, *[80] * 60)}),
     (
@@ -233,22 +314,65 @@ def test_what_could_not_be_checked_is_said() -> None:
 
 
 def test_failed_and_lost_turns_are_said() -> None:
-    totals = Totals(asked=1000, answered=900, failed=40, interrupted=20, lost=40)
+    totals = Totals(asked=1000, answered=952, failed=40, unfinished=30, interrupted=2, lost=6)
     reasons = judge(_evidence(totals=totals)).reasons
-    assert any("60 of 1,000 turns (6.0%) failed" in line for line in reasons)
-    assert any("of 40 turns the end is not known" in line for line in reasons)
+    assert any("40 of 1,000 turns (4.0%) failed" in line for line in reasons)
+    assert any("30 of 1,000 turns (3.0%) had not ended" in line for line in reasons)
+    assert any("of 8 of 1,000 turns (0.8%) the end is not known" in line for line in reasons)
+
+
+@pytest.mark.parametrize("totals", [Totals(), Totals(asked=20, cancelled=18, lost=2)])
+def test_what_was_ended_before_the_first_answer_is_judged_neither_way(totals: Totals) -> None:
+    verdict = judge(_evidence(totals=totals, ended_early="interrupted"))
+    assert verdict.name == "NO-VERDICT"
+    assert verdict.reasons == ("ended before the first answer: interrupted",)
+
+
+@pytest.mark.parametrize(
+    ("error", "own", "said"),
+    [
+        ([400] * 9980 + [1_002_000] * 20, [4000] * 10_000, "p99.9 and the maximum of the times"),
+        ([400] * 10_000, [4000] * 9980 + [900_000] * 20, "p99.9 and the maximum of the times"),
+        ([400] * 9999 + [1_002_000], [4000] * 10_000, "! the maximum of the times"),
+        ([400] * 10_000, [4000] * 9999 + [900_000], "! the maximum of the times"),
+        ([400] * 9980 + [21_000] * 20, [4000] * 10_000, "p99.9 and the maximum of the times"),
+        ([400] * 9980 + [20_000] * 20, [4000] * 9980 + [50_000] * 20, ""),
+        ([400] * 10_000, [4000] * 10_000, ""),
+    ],
+)
+def test_a_tail_that_is_the_clients_own_is_named_first(
+    error: list[int], own: list[int], said: str
+) -> None:
+    def of(values: list[int]) -> Metric:
+        histogram = Histogram()
+        histogram.record_many(values)
+        return histogram.metric()
+
+    verdict = judge(_evidence(accuracy=(_accuracy(of(error), own=of(own)),)))
+    assert verdict.name == "VALID"
+    tails = [f"! {line}" for line in verdict.reasons if "not the server's alone" in line]
+    assert len(tails) == bool(said)
+    if said:
+        assert said in tails[0]
+        assert verdict.reasons[0] == tails[0][2:]
 
 
 def test_a_small_sample_is_judged_by_its_median() -> None:
     verdict = judge(_evidence(accuracy=(_accuracy(_metric(0.5, n=9)),)))
-    assert verdict.reasons == ("TTFT is at most 0.5 ms too long at the median (1,000 turns)",)
+    assert verdict.reasons == (
+        "TTFT from the sending is at most 0.5 ms too long at the median (1,000 turns)",
+    )
 
 
 def test_the_share_of_the_cores_is_that_of_the_clients_processes() -> None:
-    def process(role: str, cpu_s: float) -> Process:
-        return Process(role=role, slot=0, pid=1, cpu_s=cpu_s, cpu_us_per_turn=None, rss_mb=1.0)
+    def process(role: str, cpu_s: float, slot: int = 0) -> Process:
+        return Process(role=role, slot=slot, pid=1, cpu_s=cpu_s, cpu_us_per_turn=None, rss_mb=1.0)
 
     processes = [process("worker", 6.0), process("store", 3.0), process("sim-server", 9.0)]
     assert cpu_share(processes, 10.0, 2) == pytest.approx(0.45)
     assert cpu_share([], 10.0, 2) is None
     assert cpu_share(processes, 0.0, 2) is None
+    assert busiest(processes, 10.0) == ("worker", 0.6)
+    assert busiest([*processes, process("worker", 7.0, slot=3)], 10.0) == ("worker 3", 0.7)
+    assert busiest([process("sim-server", 9.0)], 10.0) is None
+    assert busiest(processes, 0.0) is None

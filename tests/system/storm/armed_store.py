@@ -29,7 +29,7 @@ SETTINGS = process.SETTINGS
 main = process.main
 
 _arm = Arm()
-_take, _gather, _write = Inbox.take, Outbox.gather, Database.write
+_take, _gather, _write = Inbox.take, Outbox.gather, Database._write
 _begin, _commit = Database.begin, Database.commit
 _under_way: set[str] = set()  # "ask", "answer": of the request that is aimed at
 _is_committed = False
@@ -91,10 +91,9 @@ def _armed_gather(self: Outbox, message: Message) -> None:
         _gather(self, message)
 
 
-def _forgetful_write(self: Database, sql: str, **values: Any) -> int:
-    return _write(
-        self, re.sub(r"ON CONFLICT \(request_id, role\).*", "", sql, flags=re.DOTALL), **values
-    )
+def _forgetful_write(self: Database, sql: str, values: Any) -> int:
+    forgetful = re.sub(r"ON CONFLICT \(request_id, role\).*", "", sql, flags=re.DOTALL)
+    return _write(self, forgetful, values)
 
 
 Inbox.take = _armed_take  # type: ignore[method-assign] # this process is a test's
@@ -102,4 +101,4 @@ Outbox.gather = _armed_gather  # type: ignore[method-assign] # likewise
 Database.begin = _armed_begin  # type: ignore[method-assign] # likewise
 Database.commit = _armed_commit  # type: ignore[method-assign] # likewise
 if _arm.scenario.mutation == SAVES_TWICE:
-    Database.write = _forgetful_write  # type: ignore[method-assign] # likewise
+    Database._write = _forgetful_write  # type: ignore[method-assign] # likewise
