@@ -8,7 +8,7 @@ import pytest
 from chatbot.messages import ProcessStatus, StatusRead, Target, WorkStatus
 from chatbot.simulate import machine, stages
 from chatbot.simulate.accounts import Accounts
-from chatbot.simulate.journal import Run
+from chatbot.simulate.past import Run
 from chatbot.simulate.schedule import Schedule, Start
 from chatbot.simulation import Simulation
 from tests.unit.simulated import MS, S, turn
@@ -29,7 +29,7 @@ class Case:
             "run": stages.run(self.simulation, target),
             "before": stages.before(self.simulation),
         }
-        self.accounts.begin(kinds[kind], self.schedule, START)
+        self.accounts.begin(kinds[kind], START)
 
     def end_turns(self, number: int, status: Any = "failed", *, phase: Any = "run") -> None:
         for n in range(number):
@@ -76,7 +76,7 @@ def test_what_fell_due_and_was_never_asked_is_in_the_totals() -> None:
     case.accounts.asked(first, START + S // 2)
     case.schedule.due(START + 2 * S)  # the time is up, and the first is under way all along
     assert case.schedule.dropped > 90
-    case.accounts.end(START + 2 * S)
+    case.accounts.end(START + 2 * S, case.schedule.dropped)
     totals = case.accounts.result().totals
     assert totals.dropped == case.schedule.dropped
 
@@ -88,15 +88,14 @@ def test_processor_time_is_shared_by_the_turns_of_the_same_time(
     monkeypatch.setattr(machine.Usage.__init__, "__defaults__", (lambda pid: (cpu_s, 50.0),))
     case = Case()
     process = (ProcessStatus("worker", 0, 7, "ready", 1.0),)
-    case.end_turns(30, "answered")
     cpu_s = 1.0
     case.accounts.look(StatusRead("0", process))
     cpu_s = 2.0
-    case.accounts.look(StatusRead("a", process), begin=True)  # a seat that was killed, and is back
+    case.accounts.look(StatusRead("a", process), begin=True)
     case.end_turns(10, "answered")
     cpu_s = 2.5
     case.accounts.look(StatusRead("b", process, WorkStatus(dropped=3)))
-    case.accounts.end(START + S)
+    case.accounts.end(START + S, 0)
     result = case.accounts.result()
     [found] = result.processes
     assert (found.cpu_s, found.cpu_us_per_turn) == (0.5, 50_000.0)
@@ -107,7 +106,7 @@ def test_prompts_are_told_by_their_number_and_the_pipeline_by_its_settings() -> 
     pipeline: dict[str, object] = {"retries": 2, "server": {"chunks": 5}}
     case = Case(prompts=("a secret", "another"), pipeline=pipeline)
     case.end_turns(1, "answered")
-    case.accounts.end(START + S)
+    case.accounts.end(START + S, 0)
     settings = case.accounts.result().settings
     assert "secret" not in repr(settings)
     simulation = settings["simulation"]
@@ -119,10 +118,10 @@ def test_prompts_are_told_by_their_number_and_the_pipeline_by_its_settings() -> 
 def test_turns_of_a_calibration_are_in_no_total() -> None:
     case = Case(kind="before")
     case.end_turns(3, "answered", phase="before")
-    case.accounts.end(START + S)
-    case.accounts.begin(stages.run(case.simulation, Target("sim", "sim")), case.schedule, START)
+    case.accounts.end(START + S, 0)
+    case.accounts.begin(stages.run(case.simulation, Target("sim", "sim")), START)
     case.end_turns(2, "answered")
-    case.accounts.end(START + S)
+    case.accounts.end(START + S, 0)
     result = case.accounts.result()
     assert (result.totals.asked, result.totals.answered) == (2, 2)
 
@@ -132,7 +131,7 @@ def test_what_was_answered_is_what_the_calibration_after_it_is_like() -> None:
     nothing = case.accounts.served
     assert nothing is None
     case.end_turns(3, "answered")  # 20 ms to the first, five chunks with gaps of 2 ms
-    case.accounts.end(START + S)
+    case.accounts.end(START + S, 0)
     served = case.accounts.served
     assert served is not None
     assert served.first_s == pytest.approx(0.02, rel=0.01)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chatbot.simulate.journal import RESULT, TABLE, TURNS, Journal, read_turns, take_up
+from chatbot.simulate.journal import Journal
+from chatbot.simulate.past import RESULT, TABLE, TURNS, read_turns, take_up
 from tests.unit.test_simulate_journal import asked, run_in, turn
 
 REAL = os.write
@@ -66,5 +67,7 @@ def test_after_a_fault_nothing_more_is_written_and_the_first_reason_is_kept(
     journal.flush()
     assert (writes.calls, (tmp_path / TURNS).read_bytes()) == (calls, torn)
     assert [each.session for each in read_turns(tmp_path)] == [0]
-    assert journal.finish({RESULT: "{}"}) == [RESULT]  # a table of a part would look like the whole
+    assert journal.finish({RESULT: "{}"}, lambda: None) == [
+        RESULT
+    ]  # a table of a part would look like the whole
     assert not (tmp_path / TABLE).exists()

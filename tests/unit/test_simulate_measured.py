@@ -9,6 +9,7 @@ from chatbot.messages import (
     Answered,
     Cancelled,
     Completion,
+    Durations,
     Failed,
     Interrupted,
     Target,
@@ -23,7 +24,7 @@ from chatbot.simulate.stages import AFTER, BEFORE, RUN, Served
 from chatbot.simulate.turn import Turn
 from chatbot.simulation import Simulation
 
-START = Start(3, 2, 100, "warmup")
+START = Start(3, 2, 100, "warmup", ready_ns=99)
 
 
 def numbers(*values: int) -> bytes:
@@ -46,6 +47,7 @@ TIMING = Timing(
     gaps=numbers(0, 22, 256),
     lag_us=23,
     truth=TRUTH,
+    served=Durations(41, 42, 43, 44),
 )
 TIMED: dict[str, Any] = {
     "begun_ns": 11,
@@ -65,22 +67,13 @@ TIMED: dict[str, Any] = {
     "true_first_ns": 32,
     "true_last_ns": 33,
     "true_lags_us": [34, 2**32 - 1],
-}
-USAGE = {
-    "total_duration": 41,
-    "load_duration": 42,
-    "prompt_eval_duration": 43,
-    "eval_duration": 44,
-}
-TOLD = {
-    "input_tokens": 5,
-    "output_tokens": 6,
     "server_total_ns": 41,
     "server_load_ns": 42,
     "server_prompt_ns": 43,
     "server_generate_ns": 44,
 }
-COMPLETION = Completion("so", usage=USAGE, input_tokens=5, output_tokens=6)
+TOLD = {"input_tokens": 5, "output_tokens": 6}
+COMPLETION = Completion("so", input_tokens=5, output_tokens=6)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +115,7 @@ def test_a_turn_is_what_its_terminal_message_says(
         "phase": "run",
         "intended_ns": 100,
         "asked_ns": 101,
+        "ready_ns": 99,
         "done_ns": 102,
         "saved_ns": 103,
         **fields,
@@ -130,7 +124,16 @@ def test_a_turn_is_what_its_terminal_message_says(
 
 
 def test_the_table_has_every_field_of_a_turn() -> None:
-    by_hand = {"session", "index", "phase", "intended_ns", "asked_ns", "done_ns", "saved_ns"}
+    by_hand = {
+        "session",
+        "index",
+        "phase",
+        "intended_ns",
+        "asked_ns",
+        "ready_ns",
+        "done_ns",
+        "saved_ns",
+    }
     by_end = {"status", "error", "message", "http_status"}
     assert {*TIMED, *TOLD, *by_hand, *by_end} == set(Turn.__struct_fields__)
 
@@ -143,6 +146,7 @@ def test_of_one_that_is_lost_only_its_asking_is_known() -> None:
         status="lost",
         intended_ns=100,
         asked_ns=101,
+        ready_ns=99,
         done_ns=102,
         error="killed",
         message="by somebody",

@@ -23,9 +23,10 @@ from chatbot.messages import (
 )
 from chatbot.otel import Tracing
 from chatbot.simulate import stages
-from chatbot.simulate.journal import TURNS, Asked, Journal, read_turns
+from chatbot.simulate.journal import Journal
+from chatbot.simulate.past import TURNS, read_turns
 from chatbot.simulate.prompts import Prompts
-from chatbot.simulate.schedule import Schedule, Start
+from chatbot.simulate.schedule import Schedule
 from chatbot.simulate.stage import Stage
 from chatbot.simulate.turn import Turn
 from chatbot.simulation import Simulation
@@ -93,7 +94,8 @@ def test_a_session_that_the_end_of_the_time_cut_off_is_not_completed(tmp_path: P
 
 def test_turns_of_a_calibration_are_of_its_phase(tmp_path: Path) -> None:
     simulation = Simulation(out="", sessions=2, turns=1, calibration_s=1.0)
-    sink, outbox, journal = Sink(), Outbox(), Journal(tmp_path)
+    journal = Journal(tmp_path)
+    sink, outbox = Sink(), Outbox(tmp_path)
     kind = stages.before(simulation)
     stage = Stage(
         kind,
@@ -107,10 +109,11 @@ def test_turns_of_a_calibration_are_of_its_phase(tmp_path: Path) -> None:
         saves=False,
     )
     stage.ask_due(0)
+    stage.send()
     first, _ = outbox.take(Ask)
     assert first.target == kind.target
     stage.ended(answered(first), 5)
-    stage.give_up("unfinished", "no end", 6)
+    stage.give_up(6)
     assert [(turn.status, turn.phase) for turn in sink.turns] == [
         ("answered", "before"),
         ("lost", "before"),
@@ -125,7 +128,7 @@ def test_what_was_to_be_read_first_is_not_asked_after_a_cancel(tmp_path: Path) -
     ended = Turn(
         session=0, index=0, phase="run", status="answered", intended_ns=0, asked_ns=0, done_ns=5
     )
-    case.stage.resume([Asked(1, Start(0, 0, 0, "run"), 0, "req_0")], [ended], 10)
+    case.stage.resume([ended], [], 10)
     assert not case.asks(20)
     (load,) = case.outbox.take(Load)
     over = [case.stage.is_over]
@@ -159,7 +162,7 @@ def test_the_span_of_a_turn_ends_as_the_turn_did(
         return True
 
     simulation = Simulation(out="", sessions=1, turns=1)
-    outbox, recorder = Outbox(), Recorder("ui", 0, offer, Tracing())
+    outbox, recorder = Outbox(tmp_path), Recorder("ui", 0, offer, Tracing())
     stage = Stage(
         stages.run(simulation, Target("sim", "a-model")),
         Schedule(simulation, 0, random.Random(1)),
@@ -172,6 +175,7 @@ def test_the_span_of_a_turn_ends_as_the_turn_did(
         saves=False,
     )
     stage.ask_due(0)
+    stage.send()
     (ask,) = outbox.take(Ask)
     terminal: Terminal = end(ask.request_id)
     stage.ended(terminal, 10)
