@@ -25,7 +25,7 @@ from tests.system.test_simulate import QUICK, Simulation, adds_up, sim_server
 def simulate(tmp_path: Path) -> Iterator[Any]:
     begun: list[Simulation] = []
 
-    def begin(*arguments: str, **environment: str) -> Simulation:
+    def begin(*arguments: str, **environment: Any) -> Simulation:
         directory = tmp_path / str(len(begun))
         directory.mkdir()
         begun.append(Simulation(directory, *arguments, **environment))
