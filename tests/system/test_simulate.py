@@ -17,13 +17,13 @@ import psutil
 import pytest
 
 from chatbot.simulate import stages
-from chatbot.simulate.past import ASKED, REPORT, RESULT, TABLE, TURNS, is_over
+from chatbot.simulate.past import ASKED, REPORT, RESULT, TABLE, TURNS, is_over, take_up
 from chatbot.simulate.result import Result, decode
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment
 
 QUICK = ("--first-token", "10ms", "--inter-chunk", "1ms", "--chunks", "8")
-LONG = ("--duration", "600s", "--think", "20ms", *QUICK)
+LONG = ("--duration", "600s", *QUICK, "--first-token", "exp:30ms")  # no two sessions in step
 
 
 class Simulation:
@@ -59,6 +59,29 @@ class Simulation:
         """Wait until so many more turns have ended."""
         before = len(self.turns())
         assert eventually(lambda: len(self.turns()) >= before + number, 30), self.process.poll()
+
+    def under_way(self) -> int:
+        """Return how many turns of the run were asked and have not ended, by what has been written."""
+        past = take_up(self.out)
+        assert past.run is not None
+        return len(past.open(stages.run(past.run.simulation, past.run.target)))
+
+    def hold(self, pid: int) -> int:
+        """Stop the seat while turns are under way; return how many. It writes nothing more."""
+        held = 0
+
+        def stop() -> bool:
+            nonlocal held
+            os.kill(pid, signal.SIGSTOP)
+            process = psutil.Process(pid)
+            assert eventually(lambda: process.status() == psutil.STATUS_STOPPED, 5)
+            held = self.under_way()
+            if not held:
+                os.kill(pid, signal.SIGCONT)
+            return held > 0
+
+        assert eventually(stop, 10)
+        return held
 
     def pid(self, role: str, *, after: int = 0) -> int:
         """Return the pid of the newest process of a role, as the log has it."""
@@ -207,6 +230,11 @@ def test_a_killed_process_costs_turns_and_no_total(simulate: Any, role: str) -> 
     run = simulate("--sessions", "8", "--turns", "4", "--workers", "2", *LONG)
     run.await_turns(50)
     killed = run.pid(role)
+    held = 0
+    if role == "ui":
+        held = run.hold(killed)
+    else:
+        assert eventually(lambda: run.under_way() > 0, 10)
     os.kill(killed, signal.SIGKILL)
     assert run.pid(role, after=killed) != killed
     run.await_turns(100)
@@ -218,13 +246,14 @@ def test_a_killed_process_costs_turns_and_no_total(simulate: Any, role: str) -> 
     assert result.ended_early == "interrupted"
     saved = Counter(status for _, status in answers_in(run.out / "chatbot.db"))
     if role == "ui":
-        assert result.totals.lost <= 8
+        assert result.totals.lost == result.totals.by_kind["killed"] == held
         assert set(result.totals.by_kind) <= {"killed", "cancelled"}
     else:
         assert result.totals.lost == 0
         assert saved["complete"] == result.totals.answered
     if role == "worker":
-        assert 0 < result.totals.interrupted <= 8
+        assert result.totals.interrupted <= 8
+        assert set(result.totals.by_kind) <= {"interrupted", "cancelled"}
     if role == "sim-server":
         assert result.totals.failed <= 16
         assert set(result.totals.by_kind) <= {"connection_lost", "unreachable", "cancelled"}
