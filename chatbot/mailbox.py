@@ -14,7 +14,6 @@ what is sent to it after that is dropped without a word, since nobody can act on
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -32,7 +31,6 @@ MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - 5  # an array header takes up to five byte
 
 _QUEUED_MESSAGES = 4096
 _QUEUED_BATCHES = 64
-_PAUSE_S = 0.001
 _HEADERS_BYTES = 32  # of a frame, at most: the array's, and that of the connection
 
 M = TypeVar("M")
@@ -61,7 +59,6 @@ class Outbox:
     A preamble goes out before everything else, as a frame of its own that holds no messages.
 
     After a frame the thread pauses for a millisecond: what comes meanwhile goes along in the next one.
-    A message after a silence is written at once; under load there are fewer frames, and for each
     frame that is spared this process and the peer wake up once less.
     """
 
@@ -199,8 +196,6 @@ class Outbox:
                     return
             with self._writing:
                 self._write_queued()
-            if not self._closed:
-                time.sleep(_PAUSE_S)
 
     def _write_queued(self) -> None:
         """Write frames until the queue is empty. The caller holds `_writing`."""

@@ -1,4 +1,4 @@
-"""A closed loop of 64 sessions against an instant server: turns a second, and where the processor time goes."""
+"""A closed loop of 64 sessions, three turns in each, against an instant server: turns a second, and where the processor time goes."""
 
 import statistics
 from pathlib import Path
@@ -9,7 +9,7 @@ from benchmarks.simulate.program import INSTANT, simulate
 from chatbot.simulate.result import Result
 
 SESSIONS = 64
-_LOAD = ("--sessions", str(SESSIONS), "--turns", "1", "--warmup", "1s")
+_LOAD = ("--sessions", str(SESSIONS), "--turns", "3", "--warmup", "1s")
 _KINDS: dict[str, tuple[str, ...]] = {
     "saving, 1 trace in 100": ("--trace-ratio", "0.01"),
     "saving, every trace": ("--trace-ratio", "1"),

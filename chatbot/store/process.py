@@ -70,7 +70,7 @@ SETTINGS = StoreSettings
 
 GROUP_MESSAGES = 256
 MANY_MESSAGES = 16  # in one batch: more are sure to come while these are saved
-GROWS_FOR_S = 0.003  # from the begin of one batch to the next, where many come
+GROWS_FOR_S = 0.002  # from the begin of one batch to the next, where many come
 LOCKED_FOR_S = 30.0  # how long another program may hold the database before we give up
 DRAIN_SILENCE_S = 0.02  # after Stop: no more messages come when none came for this long
 KILLED = "the program was killed"
