@@ -57,9 +57,6 @@ class Outbox:
     """The sending end of a pipe: a bounded queue and the thread that writes it out in batches.
 
     A preamble goes out before everything else, as a frame of its own that holds no messages.
-
-    After a frame the thread pauses for a millisecond: what comes meanwhile goes along in the next one.
-    frame that is spared this process and the peer wake up once less.
     """
 
     def __init__(

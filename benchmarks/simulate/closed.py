@@ -38,7 +38,7 @@ def run(directory: Path, rounds: int, seconds: float) -> None:
         figures.row(f"bare {name}, not saved, not traced", rate, *_shares(rate, rates))
     for kind, taken in results.items():
         rate = statistics.median(result.whole.answered for result in taken)
-        figures.row(kind, rate, *_shares(rate, rates), taken[-1].verdict.name)
+        figures.row(kind, rate, *_shares(rate, rates), f" {taken[-1].verdict.name}")
     figures.heading("processor time per turn, µs", *ROLES, "all")
     for kind, taken in results.items():
         by_role = [statistics.median(_cpu_us(result, role) for result in taken) for role in ROLES]

@@ -32,7 +32,7 @@ def run(directory: Path, rounds: int, seconds: float) -> None:
                 f"{cpu_us / base:.2f}",
                 sum(each.rss_mb for each in result.processes),
                 _error(result),
-                result.verdict.name,
+                f" {result.verdict.name}",
             )
 
 

@@ -42,7 +42,9 @@ def _print(
     for number, (name, more) in enumerate(kinds.items()):
         for round_ in range(rounds):
             result = simulate(directory / f"{number}-{round_}", *common, *more)
-            figures.row(name, f"{result.whole.answered:,.0f}", *_told(result), result.verdict.name)
+            figures.row(
+                name, f"{result.whole.answered:,.0f}", *_told(result), f" {result.verdict.name}"
+            )
 
 
 def _told(result: Result) -> list[str]:
