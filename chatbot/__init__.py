@@ -14,18 +14,24 @@ The rooms, one per process, and what they stand on:
     worker       LLM calls over HTTP, many at once in each
     telemetry    the only one that imports OpenTelemetry; the one writer of the log files
     simserver    a simulated LLM that speaks all the wire formats
+    simulate     many sessions in the seat of the UI: throughput tests
     traces       the trace files read back: a turn's waterfall in the terminal
     wire         the formats of the LLM servers, both directions, as pure functions
     actor        the shell of every child process
     mailbox      frames and batches over pipes
     tracing      spans, log lines and measurements as small records
+    sums         measurements, added up where they arise
     host         the one place that knows the operating system
+    ids          ids that no other request or session has
     history      what was said in a conversation, with the digest that grows with it
     sanitize     text from elsewhere, made safe for a terminal
     messages     all that crosses a process boundary
     backends     the LLM servers that can be asked
+    instruments  what is measured: names, units, buckets
     otel         the standard variables that every process obeys: sampling, content
     settings     everything that can be configured, merged once
+    simulation   what a throughput test is asked to do
+    distribution how a duration or a count varies
     errors       everything that is raised on purpose; the exit codes
 
 To follow one message through the code, read: `messages/` → `supervisor/plan.py` → `ui/process.py` →

@@ -87,6 +87,7 @@ def run(child: Child, inbox_end: Any, outbox_end: Any, stdin: Any = None) -> Non
         module = importlib.import_module(child.module)
         settings = msgspec.msgpack.decode(inbox_end.recv_bytes(), type=module.SETTINGS)
         inbox = Inbox(inbox_end, module.INBOX)
+        host.collect_seldom()
         code = module.main(settings, inbox, outbox, recorder)
     except ChatbotError as error:
         recorder.log("error", "resigned", reason=str(error))

@@ -8,7 +8,7 @@
     └── CallError               an LLM call went wrong; carries the kind, for the retry policy
         └── WireError           the bytes of a response are not what its format promises
 
-Foreign exceptions (`sqlite3.Error`, `httpx.HTTPError`, `OSError` …) are translated into one of
+Foreign exceptions (`sqlite3.Error`, `aiohttp.ClientError`, `OSError` …) are translated into one of
 these at the edge of the room that called the library. A subclass exists only where a caller
 branches on it.
 """

@@ -4,13 +4,18 @@ Everything here has the same meaning on Linux, macOS and Windows, or says what i
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import subprocess
 
 T = TypeVar("T")
 
@@ -28,6 +33,12 @@ SHELL_SIGNALS = tuple(number for number in STOP_SIGNALS if number != signal.SIGT
 _CONTROL_C_EXIT = 0xC000013A
 
 RENAMES_WHAT_IS_OPEN = sys.platform != "win32"
+
+_COLLECT_AFTER = 10_000
+
+BINARY: int = getattr(os, "O_BINARY", 0)  # for `os.open`: no end of line is turned into another
+
+_QUOTA = "/sys/fs/cgroup/cpu.max"  # of this control group, "max" or µs in so many µs: cgroups(7)
 
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -101,6 +112,110 @@ def is_listening(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def reset_when_closed(sock: Any) -> None:
+    """Have a TCP socket's end be a reset: whatever is still to be sent is thrown away."""
+    import socket
+    import struct
+
+    form = "hh" if sys.platform == "win32" else "ii"  # struct linger: on, and for 0 seconds
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(form, 1, 0))
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Let this process and its children have so many files and sockets open, as far as that is allowed.
+
+    Return how many they may have; on Windows sockets are not counted, and it is the number asked for.
+    """
+    if sys.platform == "win32":
+        return wanted
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+    if soft == resource.RLIM_INFINITY:
+        return sys.maxsize
+    for target in (
+        min(wanted, most),
+        min(wanted, most, 10_240),
+    ):  # macOS: OPEN_MAX, whatever it says
+        if target <= soft:
+            break
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        except (OSError, ValueError):
+            continue
+        return target
+    return soft
+
+
+def cores(quota_file: str = _QUOTA) -> int:
+    """Return how many processors this program may use: those it may run on, or a container's share of them."""
+    if hasattr(os, "sched_getaffinity"):
+        number = len(os.sched_getaffinity(0))
+    else:
+        number = os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError), open(quota_file, encoding="ascii") as file:
+        quota, period = (int(word) for word in file.read().split())  # no number: there is no limit
+        number = min(number, max(-(-quota // max(period, 1)), 1))
+    return number
+
+
+def processor() -> str:
+    """Return the name of the processor: Linux tells it in a file, the others by `platform`."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def pass_on(process: "subprocess.Popen[bytes]", number: int) -> None:
+    """Send a program that was started here a signal to stop. On Windows nothing is sent: the console tells
+    every program in it."""
+    if sys.platform != "win32":
+        process.send_signal(number)
+
+
+def collect_seldom() -> None:
+    """Look for cycles of objects seldom, and never among what is loaded by now.
+
+    Thousands of turns under way are many objects and no cycles: to walk through them again and
+    again takes a tenth of a process's time.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
+
+
+def room_in_pipe(connection: Any) -> int:
+    """Return how many bytes can surely be written to a pipe now without waiting for its reader.
+
+    Linux tells of a pipe that nobody has to read from first; 0 is "perhaps none", and elsewhere always so.
+    A write may begin a page of its own, so that only half of the room is counted on.
+    """
+    if sys.platform != "linux":
+        return 0
+    import fcntl
+    import termios
+
+    unread = bytearray(4)
+    try:
+        fcntl.ioctl(connection.fileno(), termios.FIONREAD, unread)
+        return 0 if any(unread) else fcntl.fcntl(connection.fileno(), fcntl.F_GETPIPE_SZ) // 2
+    except OSError:  # closed, or no pipe
+        return 0
+
+
+def yield_to_who_runs() -> None:
+    """Have this process, and those that it starts, not push another off its processor when they wake up.
+
+    Under a full load every message would else interrupt whoever is at work, only to be the next to be
+    interrupted. So work gathers, and only then: where a processor is free, nothing waits (Linux: sched(7)).
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def silence_stderr() -> None:

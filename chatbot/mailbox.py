@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from chatbot import host
 from chatbot.errors import MessageTooLarge
 from chatbot.messages import Message, Stop
 
@@ -30,6 +31,7 @@ MAX_MESSAGE_BYTES = MAX_FRAME_BYTES - 5  # an array header takes up to five byte
 
 _QUEUED_MESSAGES = 4096
 _QUEUED_BATCHES = 64
+_HEADERS_BYTES = 32  # of a frame, at most: the array's, and that of the connection
 
 M = TypeVar("M")
 _encoder = msgspec.msgpack.Encoder()
@@ -67,6 +69,7 @@ class Outbox:
         self._preamble = preamble
         self._limit = limit
         self._queue: deque[bytes] = deque()
+        self._gathered: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._writing = threading.Lock()  # held around pop and write, so that the order is kept
         self._closed = False
@@ -86,7 +89,7 @@ class Outbox:
         """Queue a message unless the queue is full; never blocks. Raises MessageTooLarge."""
         data = encode(message)
         with self._changed:
-            if len(self._queue) >= self._limit and not self._broken:
+            if self.waiting >= self._limit and not self._broken:
                 return False
             self._append(data)
             return True
@@ -97,42 +100,91 @@ class Outbox:
         with self._changed:
             self._append(data)
 
-    def send_now(self, message: Message) -> None:
-        """Write a message, and all that is queued before it, in this thread.
+    def gather(self, message: Message) -> None:
+        """Keep a message for the next `flush`, whether or not the queue is full; takes no lock.
+
+        For a thread that sends many. What it sends in another way meanwhile goes out behind these.
+        Raises MessageTooLarge.
+        """
+        self.gather_encoded(encode(message))
+
+    def gather_encoded(self, data: bytes) -> None:
+        """Do as `gather` with a message that is encoded already."""
+        self._gathered.append(data)
+
+    def gather_offered(self, message: Message) -> bool:
+        """Do as `gather` unless the queue is full. Raises MessageTooLarge."""
+        data = encode(message)
+        if self.waiting >= self._limit and not self._broken:
+            return False
+        self._gathered.append(data)
+        return True
+
+    def flush(self) -> None:
+        """Queue what was gathered; write it in this thread where that surely blocks nobody.
+
+        So it is with a peer that has read all there was: the other thread need not wake up for it.
+        """
+        if not self._gathered:
+            return
+        if not self._writing.acquire(blocking=False):  # it is just writing
+            with self._changed:
+                self._append()
+            return
+        try:
+            with self._changed:
+                self._append(wakes=False)
+                size = sum(map(len, self._queue)) + _HEADERS_BYTES
+                if self._preamble or size > host.room_in_pipe(self._connection):
+                    self._changed.notify_all()
+                    return
+            self._write_queued()
+        finally:
+            self._writing.release()
+
+    def send_now(self, *messages: Message) -> None:
+        """Write these messages, and all that is queued before them, in this thread.
 
         When it returns, the bytes are in the pipe and will be read even if this process dies at
         once. Blocks while the pipe is full. Raises MessageTooLarge.
         """
-        data = encode(message)
+        data = map(encode, messages)
         with self._writing:
             with self._changed:
-                self._append(data)
+                self._append(*data, wakes=False)
             self._write_queued()
 
     @property
     def waiting(self) -> int:
         """How many messages are queued."""
-        return len(self._queue)
+        return len(self._queue) + len(self._gathered)
 
     def close(self, timeout_s: float) -> bool:
         """Write out what is queued, then end the thread; False when that took too long."""
         with self._changed:
+            self._append()
             self._closed = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, *data: bytes, wakes: bool = True) -> None:
+        """Queue this behind what was gathered before it. The caller holds `_changed`; `wakes` False: it
+        writes the queue itself, and need not wake the thread up for that."""
+        was_empty = not self._queue
+        while self._gathered:  # one by one: another thread may be gathering
+            self._queue.append(self._gathered.popleft())
+        self._queue += data
         if self._broken:
-            return
-        self._queue.append(data)
-        if len(self._queue) == 1:
+            self._queue.clear()
+        elif was_empty and wakes:
             self._changed.notify_all()
 
     def _run(self) -> None:
         if self._preamble:
             with self._writing:
                 self._write(self._preamble)
+                self._preamble = b""
         while True:
             with self._changed:
                 while not self._queue and not self._closed:

@@ -20,7 +20,7 @@ class Tracing(msgspec.Struct, frozen=True):
     """What is recorded. `enabled` False: nothing but the log. `sample_ratio`: so many of the traces
     are kept, decided where each begins. `content`: the messages themselves go into the spans, which
     only the standard variable can ask for. `longest_value`: longer strings are cut, in characters.
-    `debug`: the log is verbose.
+    `debug`: the log is verbose. `every_exemplar`: a measurement is an exemplar also without a trace.
     """
 
     enabled: bool = True
@@ -28,6 +28,7 @@ class Tracing(msgspec.Struct, frozen=True):
     content: bool = False
     longest_value: int = _LONGEST_VALUE
     debug: bool = False
+    every_exemplar: bool = False
 
 
 def from_environment(environ: Mapping[str, str], *, debug: bool = False) -> Tracing:
@@ -47,6 +48,7 @@ def from_environment(environ: Mapping[str, str], *, debug: bool = False) -> Trac
         if longest.isdecimal() and len(longest) < 16
         else _LONGEST_VALUE,
         debug=debug,
+        every_exemplar=of("OTEL_METRICS_EXEMPLAR_FILTER") == "always_on",
     )
 
 

@@ -20,12 +20,14 @@ from chatbot.backends import (
     normalise_ollama_model,
     parse_base_url,
 )
+from chatbot.distribution import Distribution, constant
 from chatbot.errors import UsageError
 from chatbot.messages import BackendName, CachePolicy, Options, Target
 from chatbot.otel import Tracing
 from chatbot.otel import from_environment as tracing_of
+from chatbot.simulation import Simulation
 
-UiMode = Literal["chat", "oneshot", "script", "models", "manage"]
+UiMode = Literal["chat", "oneshot", "script", "models", "manage", "simulate"]
 
 
 class SupervisorSettings(msgspec.Struct, frozen=True):
@@ -72,7 +74,7 @@ class UiSettings(msgspec.Struct, frozen=True):
 
     A resumed session goes on with its own backend, model, system prompt and options, except for what
     is explicit: what was given on the command line. `log_dir` is where traces are read; `colour`
-    whether a terminal may be given colours.
+    whether a terminal may be given colours; `is_dumb`: it knows no escape sequences at all.
     """
 
     mode: UiMode
@@ -92,14 +94,17 @@ class UiSettings(msgspec.Struct, frozen=True):
     models_of: tuple[BackendName, ...] = ()
     restarted: bool = False
     manage: Manage | None = None
+    simulation: Simulation | None = None
     log_dir: str = "logs"
     colour: bool = False
+    is_dumb: bool = False
 
 
 class StoreSettings(msgspec.Struct, frozen=True):
     """`memory_cache_bytes` bounds the memory level of the answer cache; `cache_bytes` and
     `cache_age_s` its SQLite level. `must_exist`: a missing database is not to be created.
-    `recovers`: the database is damaged and stays closed; only a `Recover` is served.
+    `recovers`: the database is damaged and stays closed; only a `Recover` is served. `saves` False: there
+    is to be no store at all.
     """
 
     path: str = "chatbot.db"
@@ -108,6 +113,7 @@ class StoreSettings(msgspec.Struct, frozen=True):
     cache_age_s: float = 30 * 86400.0
     must_exist: bool = False
     recovers: bool = False
+    saves: bool = True
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
@@ -146,14 +152,36 @@ class TelemetrySettings(msgspec.Struct, frozen=True):
         return f"TelemetrySettings({self.log_dir!r}, {self.debug}, {sorted(self.environ)})"
 
 
+FaultKind = Literal[
+    "429", "500", "503", "529", "error", "disconnect", "truncate", "stall", "malformed"
+]
+
+
 class SimServerSettings(msgspec.Struct, frozen=True):
-    """The simulated LLM: constant times, and text made from `seed` and the prompt."""
+    """The simulated LLM. Its text, times and faults are made from `seed` and the conversation.
+
+    `first_token` and `inter_chunk` are in seconds; `prefill_s` is added to the first for every token of
+    the prompt; all of them are multiplied by 1 + `slowdown` · (other answers under way). An answer has
+    `reasoning` chunks of thinking and then `chunks` of text, each of so many tokens. At most
+    `max_running` answers are generated at once (0: no bound), and `max_queue` wait; the next is refused
+    with 429 and `retry_after_s`. `faults` are the shares of the requests that go wrong, by how. `truth`
+    puts the true time of each write into the stream.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
-    first_token_s: float = 0.05
-    inter_chunk_s: float = 0.01
-    chunks: int = 32
+    first_token: Distribution = constant(0.05)
+    inter_chunk: Distribution = constant(0.01)
+    chunks: Distribution = constant(32.0)
+    tokens_per_chunk: Distribution = constant(1.0)
+    reasoning: Distribution = constant(0.0)
+    prefill_s: float = 0.0
+    slowdown: float = 0.0
+    max_running: int = 0
+    max_queue: int = 1_000_000
+    faults: dict[FaultKind, float] = {}
+    retry_after_s: float = 1.0
+    truth: bool = False
     seed: int = 0
 
 
@@ -249,7 +277,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
         if not 1 <= workers <= 64:
             raise UsageError(f"workers: {workers} is not allowed, give a number from 1 to 64")
         supervisor = msgspec.structs.replace(supervisor, workers=workers)
-    asks_it = arguments.mode == "oneshot" and not resumes
+    asks_it = arguments.mode == "simulate" or (arguments.mode == "oneshot" and not resumes)
     if (asks_it or (arguments.mode == "models" and arguments.backend)) and (
         reason := backends[backend].obstacle
     ):
@@ -283,6 +311,7 @@ def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> 
             manage=manage,
             log_dir=_log_dir(arguments.log_dir, file),
             colour=wants_colour(environ, plain=arguments.plain),
+            is_dumb=environ.get("TERM") == "dumb",
         ),
         store=store,
         worker=WorkerSettings(

@@ -17,19 +17,22 @@ from typing import Literal, Self
 import msgspec
 
 from chatbot.errors import MessageTooLarge
+from chatbot.instruments import InstrumentKind
 from chatbot.messages import (
     AttributeValue,
+    EncodedMeasurement,
+    EncodedRecord,
     Level,
     LogRecord,
     Measurement,
     ProcessRole,
-    Record,
     Report,
     SpanEvent,
     SpanRecord,
     SpanStarted,
 )
 from chatbot.otel import Tracing
+from chatbot.sums import Sums
 
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 
@@ -248,7 +251,8 @@ class Recorder:
     """A process's telemetry. `offer` takes a `Report` or refuses it at once; it never waits.
 
     Records gather until `flush`, or until there are 64 of them. When the way is full they are kept,
-    up to 4,096; what comes after that is dropped and counted.
+    up to 4,096; what comes after that is dropped and counted. Measurements are added up until then,
+    and go on adding up while the way is full.
 
     The attributes that are handed in are kept as they are until then: a span's dictionary becomes the
     span's own, a measurement's may be shared by many and must never change.
@@ -266,7 +270,9 @@ class Recorder:
         self._slot = slot
         self._pid = os.getpid()
         self._offer = offer
-        self._records: list[Record] = []
+        self._records: list[EncodedRecord | Measurement] = []
+        self._sums = Sums(every_exemplar=tracing.every_exemplar)
+        self._is_refused = False
         self._dropped = 0
         self._sample_below = round(tracing.sample_ratio * 2**64)
 
@@ -286,9 +292,11 @@ class Recorder:
         """
         parent_id = ""
         if parent is None:
-            trace_id = os.urandom(16).hex()
+            # The lower half is random, as samplers want it. The upper one is the time: rows of the
+            # database that have just been written stand side by side in its index of traces.
+            trace_id = f"{time.time_ns():016x}{_random_bits(64):016x}"
             if not self._keeps(trace_id):
-                return Unrecorded(f"00-{trace_id}-{os.urandom(8).hex()}-00")
+                return Unrecorded(f"00-{trace_id}-{_random_bits(64):016x}-00")
         elif not parent.endswith(_SAMPLED):
             return Unrecorded(parent)
         else:
@@ -342,8 +350,10 @@ class Recorder:
         traceparent: str = "",
     ) -> None:
         """Add to a counter."""
-        if self.tracing.enabled:
-            self.add(Measurement(name, "counter", value, attributes or {}, traceparent))
+        if self.tracing.enabled and not self._sums.add(
+            name, "counter", value, attributes, traceparent
+        ):
+            self._add_alone(name, "counter", value, attributes, traceparent)
 
     def observe(
         self,
@@ -354,17 +364,30 @@ class Recorder:
         traceparent: str = "",
     ) -> None:
         """Record a value in a histogram, in the unit that the instrument is declared with."""
-        if self.tracing.enabled:
-            self.add(Measurement(name, "histogram", value, attributes or {}, traceparent))
+        if self.tracing.enabled and not self._sums.add(
+            name, "histogram", value, attributes, traceparent
+        ):
+            self._add_alone(name, "histogram", value, attributes, traceparent)
 
     def gauge(
         self, name: str, value: float, /, attributes: dict[str, AttributeValue] | None = None
     ) -> None:
         """Tell what a gauge stands at."""
-        if self.tracing.enabled:
-            self.add(Measurement(name, "gauge", value, attributes or {}))
+        if self.tracing.enabled and not self._sums.add(name, "gauge", value, attributes):
+            self._add_alone(name, "gauge", value, attributes, "")
 
-    def add(self, record: Record) -> None:
+    def _add_alone(
+        self,
+        name: str,
+        instrument: InstrumentKind,
+        value: float,
+        attributes: dict[str, AttributeValue] | None,
+        traceparent: str,
+    ) -> None:
+        """Take what cannot be added up: whoever refuses it counts it."""
+        self.add(Measurement(name, instrument, value, attributes or {}, traceparent))
+
+    def add(self, record: EncodedRecord | Measurement) -> None:
         """Take a finished record."""
         if len(self._records) >= _KEEP_AT_MOST:
             self._dropped += 1
@@ -375,14 +398,29 @@ class Recorder:
 
     @property
     def waiting(self) -> int:
-        """How many records have gathered."""
-        return len(self._records)
+        """How many records have gathered, or would be made now."""
+        return len(self._records) + self._sums.waiting
 
-    def flush(self) -> None:
-        """Offer what has gathered; keep it where the way is full."""
+    def flush(self, *, sums: bool = True, through: Callable[[Report], bool] | None = None) -> None:
+        """Offer what has gathered; keep it where the way is full. Without the `sums`: only spans and
+        lines of the log. `through` is another door to the same way."""
+        offer = through or self._offer
+        if self._is_refused:  # what was measured adds up until the way is free
+            self._is_refused = not self._offer_records([], offer)
+            if self._is_refused:
+                return
+        measured = self._sums.take() if sums and self._sums.waiting else []
+        if measured or self._records:
+            self._is_refused = not self._offer_records(measured, offer)
+
+    def _offer_records(
+        self, measured: list[EncodedMeasurement], offer: Callable[[Report], bool]
+    ) -> bool:
+        """Offer the records and what was measured; return whether all of it was taken."""
         records, self._records = self._records, []  # at once: another thread may be adding
+        records += measured
         if not records:
-            return
+            return True
         parts = [records]  # the first one last
         while parts:
             part = parts.pop()
@@ -398,18 +436,19 @@ class Recorder:
                 self._role, self._slot, self._pid, payload, self._dropped, records=len(part)
             )
             try:
-                taken = self._offer(report)
+                taken = offer(report)
             except MessageTooLarge:  # of content that somebody put into attributes
                 self._dropped += len(part)
                 continue
             if not taken:
                 rest = [record for waiting in (part, *reversed(parts)) for record in waiting]
                 self._records = rest + self._records
-                return
+                return False
             self._dropped = 0
+        return True
 
 
-def _encoded(records: list[Record]) -> bytes | None:
+def _encoded(records: list[EncodedRecord | Measurement]) -> bytes | None:
     """Return the payload of a report; None where they are too many for one, or one of them holds what
     cannot be encoded (an integer beyond 64 bits, half a surrogate pair)."""
     if len(records) > _REPORT_RECORDS:

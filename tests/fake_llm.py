@@ -179,6 +179,10 @@ class FakeLlm:
         if self._errors and exc_info[0] is None:
             raise self._errors[0]
 
+    def listen_no_more(self) -> None:
+        """Refuse all further connections; to be called by a script."""
+        self._server.close()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None

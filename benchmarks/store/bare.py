@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from chatbot.ids import new_request_id
 from chatbot.store.database import Database
-from chatbot.ui.exchange import new_request_id
 
 Row = tuple[Any, ...]
 Transaction = list[tuple[str, list[Row]]]

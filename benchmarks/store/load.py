@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from benchmarks.store.peer import TARGET, StoreProcess
 from chatbot.history import DIGEST_OF_NOTHING, extended
+from chatbot.ids import new_request_id
 from chatbot.messages import (
     Accepted,
     Answered,
@@ -15,7 +16,6 @@ from chatbot.messages import (
     Message,
     Saved,
 )
-from chatbot.ui.exchange import new_request_id
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -9,6 +9,7 @@ def main() -> int:
     """Run it in the current directory; return its exit code."""
     import msgspec
 
+    from chatbot.distribution import constant
     from chatbot.settings import Arguments, SimServerSettings, load
     from chatbot.supervisor import plan, process
 
@@ -20,7 +21,7 @@ def main() -> int:
         return msgspec.structs.replace(spec, child=child)
 
     plan.ui = ui
-    server = SimServerSettings(first_token_s=0.0, inter_chunk_s=0.0)
+    server = SimServerSettings(first_token=constant(0.0), inter_chunk=constant(0.0))
     arguments = Arguments(mode="chat", backend="sim", model="sim", workers=1, sim_server=server)
     return process.run(load(arguments, os.environ))
 

@@ -11,6 +11,7 @@ import msgspec
 import psutil
 
 from chatbot.errors import ExitCode
+from chatbot.ids import new_request_id
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     Answered,
@@ -31,7 +32,6 @@ from chatbot.messages import (
 )
 from chatbot.settings import UiSettings
 from chatbot.tracing import Recorder, Span
-from chatbot.ui.exchange import new_request_id
 
 INBOX = UiInbox
 SETTINGS = UiSettings

@@ -1,8 +1,8 @@
 """The command line: argv → Settings → a program; its return value is the exit code.
 
 Reading order: `chat` (the chat, one answer, a script; `models`) · `manage` (`sessions` and `cache`) · `trace` ·
-`sim_server` · `common` (what they share). `--help` and `--version` import nothing but this room and argparse, and
-start no process.
+`simulate` (`load`: what its options mean; `place`, `sweep`, `results`) · `sim_server` · `common` (what they share).
+`--help` and `--version` import nothing but this room and argparse, and start no process.
 """
 
 import os
@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from chatbot.cli.chat import chat_parser, run_chat
-from chatbot.cli.common import BACKENDS, PROGRAMS, refuse
+from chatbot.cli.common import BACKENDS, PROGRAMS
 from chatbot.cli.manage import MANAGED, manage_parser, run_manage
 from chatbot.cli.sim_server import run_sim_server
+from chatbot.cli.simulate import run_simulate, simulate_parser
 from chatbot.cli.trace import TRACING, run_trace, trace_parser
-from chatbot.version import __version__
 
 __all__ = [
     "main",
@@ -24,6 +24,7 @@ __all__ = [
     "TRACING",
     "chat_parser",
     "manage_parser",
+    "simulate_parser",
     "trace_parser",
 ]
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if program == "trace":
             return run_trace(arguments[1:])
         if program == "simulate":
-            return refuse(f"{program!r} is not a part of version {__version__}")
+            return run_simulate(arguments[1:])
         return run_chat(arguments[program == "models" :], models=program == "models")
     except KeyboardInterrupt:
         return 130

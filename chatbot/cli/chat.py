@@ -32,6 +32,8 @@ examples:
   chatbot cache stats                        what the answer cache holds; or empty it
   chatbot trace show                         where the time of the last turn went
   chatbot sim-server --port 8080             the simulated LLM server alone
+  chatbot simulate --sessions 64             a throughput test: ask as 64 sessions would
+  chatbot simulate compare A B               what changed from one such test to another; or report DIR
 
 exit status: 0 fine, 1 a turn failed, 2 usage or configuration, 130 interrupted
 """

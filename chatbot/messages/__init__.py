@@ -39,6 +39,7 @@ from chatbot.messages.parts import (
     CacheStats,
     ChatMessage,
     Completion,
+    Durations,
     Level,
     Message,
     MessageStatus,
@@ -50,6 +51,8 @@ from chatbot.messages.parts import (
     Session,
     StoredMessage,
     Target,
+    Timing,
+    Truth,
     WorkStatus,
 )
 from chatbot.messages.sessions import (
@@ -74,6 +77,8 @@ from chatbot.messages.sessions import (
 )
 from chatbot.messages.telemetry import (
     AttributeValue,
+    EncodedMeasurement,
+    EncodedRecord,
     Flush,
     Flushed,
     LogRecord,
@@ -154,6 +159,8 @@ __all__ = [
     "Completion",
     "Delete",
     "Delta",
+    "EncodedMeasurement",
+    "EncodedRecord",
     "Entered",
     "Failed",
     "Flush",
@@ -220,6 +227,9 @@ __all__ = [
     "TelemetryInbox",
     "TelemetryStatus",
     "Terminal",
+    "Timing",
+    "Durations",
+    "Truth",
     "UiInbox",
     "Undo",
     "Undone",

@@ -50,6 +50,69 @@ class Completion(msgspec.Struct, frozen=True, array_like=True):
     output_tokens: int | None = None
 
 
+class Truth(msgspec.Struct, frozen=True, array_like=True):
+    """What the simulated server said of its own times, in ns of the same clock as `Timing` where it runs on the
+    same machine: when the request had arrived, when the first and the last piece with content were sent.
+
+    `lags` holds, for each write of the server that was stamped, how long it took to be read by the worker:
+    µs, as unsigned 32-bit little-endian numbers.
+    """
+
+    arrived_ns: int
+    first_ns: int = 0
+    last_ns: int = 0
+    lags: bytes = b""
+
+
+class Durations(msgspec.Struct, frozen=True, array_like=True):
+    """How long a server says that it took, in ns: the whole request, and of that the loading of the model, the
+    reading of the prompt and the generating. 0: it did not say, or not at all."""
+
+    total_ns: int = 0
+    load_ns: int = 0
+    prompt_ns: int = 0
+    generate_ns: int = 0
+
+
+class Timing(msgspec.Struct, frozen=True, array_like=True):
+    """When what happened in a call that was asked to be measured: ns of `time.perf_counter_ns`, the clock
+    that all processes of a machine share. 0: it did not happen.
+
+    Stamped when bytes arrive, before they are parsed. `begun_ns` is when the worker took the call up; all
+    others are of the last of its `attempts`: `sent_ns` just before the request is handed to the HTTP client,
+    `connected_ns` when it had a connection (a new one or one that was kept), `headers_ns` when the head of
+    the response was read, `first_byte_ns` of its body, the first reasoning, the first visible content, the
+    last of either, and the end of the stream.
+
+    A chunk is a piece of content or reasoning, as the server cut it; `chunks` counts them, and `gaps`
+    holds the time between each and the one before it, 0 for those that came in one read: µs, as
+    unsigned 32-bit little-endian numbers, one less than there are chunks. `lag_us` is the longest
+    that the worker's event loop was late meanwhile. `served` is what the server says of its own times.
+    """
+
+    begun_ns: int
+    sent_ns: int = 0
+    connected_ns: int = 0
+    headers_ns: int = 0
+    first_byte_ns: int = 0
+    first_reasoning_ns: int = 0
+    first_content_ns: int = 0
+    last_content_ns: int = 0
+    ended_ns: int = 0
+    attempts: int = 0
+    chunks: int = 0
+    gaps: bytes = b""
+    lag_us: int = 0
+    truth: Truth | None = None
+    served: Durations | None = None
+
+    @property
+    def first_ns(self) -> int:
+        """When the first content or reasoning came; 0: none did."""
+        stamps = [ns for ns in (self.first_reasoning_ns, self.first_content_ns) if ns]
+        return min(stamps, default=0)
+
+
 class StoredMessage(msgspec.Struct, frozen=True, array_like=True):
     """A row of `messages`, as a loaded session brings it back; the columns are in `schema.sql`.
 

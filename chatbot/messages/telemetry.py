@@ -61,17 +61,45 @@ class LogRecord(Message, frozen=True):
 
 
 class Measurement(Message, frozen=True):
-    """One value for the meter: a `counter` adds it up, a `histogram` sorts it into its buckets, a
-    `gauge` holds the last one."""
+    """Values of one series for the meter: a `counter` adds them up, a `histogram` sorts them into its
+    buckets, a `gauge` holds the last one.
+
+    Usually they were added up where they arose: `value` is the sum of so many (`count`), of a gauge the
+    last one. Of a histogram's several values, `low` and `high` are the least and the greatest, and
+    `buckets` says how many are in each bucket that has any. `exemplars` has one of the values with its
+    traceparent, by bucket (of what has none: 0); a single value has its `traceparent` itself.
+    """
 
     name: str
     instrument: Literal["counter", "histogram", "gauge"]
     value: int | float
     attributes: dict[str, AttributeValue] = {}
     traceparent: str = ""
+    count: int = 1
+    low: int | float = 0
+    high: int | float = 0
+    buckets: dict[int, int] = {}
+    exemplars: dict[int, tuple[int | float, str]] = {}
+
+
+class EncodedMeasurement(Message, frozen=True, tag="Measurement"):
+    """The same, with its attributes still encoded: a series has the same ones every time, so they are
+    encoded once by who measures, and decoded once by telemetry."""
+
+    name: str
+    instrument: Literal["counter", "histogram", "gauge"]
+    value: int | float
+    attributes: msgspec.Raw
+    traceparent: str = ""
+    count: int = 1
+    low: int | float = 0
+    high: int | float = 0
+    buckets: dict[int, int] = {}
+    exemplars: dict[int, tuple[int | float, str]] = {}
 
 
 Record = SpanStarted | SpanRecord | LogRecord | Measurement
+EncodedRecord = SpanStarted | SpanRecord | LogRecord | EncodedMeasurement
 
 
 class Report(Message, frozen=True):

@@ -10,6 +10,7 @@ from chatbot.messages.parts import (
     Completion,
     Message,
     Target,
+    Timing,
 )
 
 
@@ -21,7 +22,8 @@ class Ask(Message, frozen=True):
     `history_digest` is the digest of `history` (see `history.py`), which the sender has anyway; empty:
     to be computed. `stream` False asks for the terminal message only, without deltas. `replaces` is
     the request whose turn this one takes the place of. `traceparent` is the hop to the store;
-    `turn_traceparent` the whole turn, under which the call and the saving of its answer come.
+    `turn_traceparent` the whole turn, under which the call and the saving of its answer come. `measured`
+    asks for the `Timing` in the terminal message.
     """
 
     request_id: str
@@ -35,6 +37,7 @@ class Ask(Message, frozen=True):
     turn_traceparent: str = ""
     history_digest: bytes = b""
     replaces: str = ""
+    measured: bool = False
 
 
 class Hit(msgspec.Struct, frozen=True, array_like=True):
@@ -76,6 +79,7 @@ class Call(Message, frozen=True):
     queued_ns: int = 0
     traceparent: str = ""
     ready_s: float | None = None
+    measured: bool = False
 
 
 class Sending(Message, frozen=True):
@@ -120,6 +124,7 @@ class Answered(Message, frozen=True):
     cached_age_s: float | None = None
     traceparent: str = ""
     call_traceparent: str = ""
+    timing: Timing | None = None
 
 
 class Failed(Message, frozen=True):
@@ -137,6 +142,7 @@ class Failed(Message, frozen=True):
     first_token_ms: float | None = None
     duration_ms: float = 0.0
     traceparent: str = ""
+    timing: Timing | None = None
 
 
 class Cancelled(Message, frozen=True):
@@ -148,6 +154,7 @@ class Cancelled(Message, frozen=True):
     first_token_ms: float | None = None
     duration_ms: float = 0.0
     traceparent: str = ""
+    timing: Timing | None = None
 
 
 class Interrupted(Message, frozen=True):

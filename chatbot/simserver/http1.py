@@ -19,6 +19,8 @@ from typing import Protocol, cast
 import httptools
 import msgspec
 
+from chatbot import host
+
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -40,6 +42,7 @@ class Request(msgspec.Struct):
     keep_alive: bool = False
     chunked: bool = False  # whether the client can read a chunked response (HTTP/1.1)
     refusal: int = 0
+    arrived_ns: int = 0  # when it was whole: time.perf_counter_ns
 
 
 class Task(Protocol):
@@ -89,7 +92,7 @@ class Exchange:
 
     def frame(self, data: bytes) -> bytes:
         """Return a piece of the body as it goes on the wire."""
-        return b"%x\r\n%b\r\n" % (len(data), data) if self.request.chunked and data else data
+        return wrap_chunk(data) if self.request.chunked else data
 
     def last_frame(self) -> bytes:
         """Return what ends the body."""
@@ -100,6 +103,11 @@ class Exchange:
         if not self.done:
             self._connection.write(data)
 
+    def reset(self) -> None:
+        """Break the connection off, as a server does that crashes."""
+        if not self.done:
+            self._connection.reset()
+
     def finish(self) -> None:
         """Let the next request of the connection have its turn, or close it."""
         if not self.done:
@@ -108,10 +116,17 @@ class Exchange:
 
 
 class Connection(asyncio.Protocol):
-    """The state of one connection. `connections` is the server's set of those that are open."""
+    """The state of one connection. `connections` is the server's set of those that are open; `made` is told the
+    number of its socket."""
 
-    def __init__(self, handle: Callable[[Exchange], None], connections: "set[Connection]") -> None:
+    def __init__(
+        self,
+        handle: Callable[[Exchange], None],
+        connections: "set[Connection]",
+        made: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._handle = handle
+        self._made = made
         self._connections = connections
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
@@ -136,6 +151,7 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self)
+        self._made(self._transport.get_extra_info("socket").fileno())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop what is under way: nobody will read it."""
@@ -241,6 +257,7 @@ class Connection(asyncio.Protocol):
                 self._body[0] if len(self._body) == 1 else b"".join(self._body),
                 parser.should_keep_alive() and parser.get_http_version() == "1.1",
                 parser.get_http_version() == "1.1",
+                arrived_ns=time.perf_counter_ns(),
             )
         )
 
@@ -271,6 +288,12 @@ class Connection(asyncio.Protocol):
             self._closing = True
             self._waiting.clear()
             self._linger()
+
+    def reset(self) -> None:
+        """Close at once, so that the client sees a reset and not an end."""
+        if self._transport is not None:
+            host.reset_when_closed(self._transport.get_extra_info("socket"))
+            self._transport.abort()
 
     def abort(self) -> None:
         """Close at once; the server is stopping."""
@@ -321,6 +344,11 @@ class Connection(asyncio.Protocol):
     def _close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+def wrap_chunk(data: bytes) -> bytes:
+    """Return a chunk of a chunked body; nothing for nothing, which would end it."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else data
 
 
 @lru_cache(maxsize=1)

@@ -23,6 +23,7 @@ INBOX = SimServerInbox
 SETTINGS = SimServerSettings
 
 _BEAT_EVERY_S = 1.0
+_CONNECTIONS = 65_536  # as many as are to be had at once, where the system lets them
 
 
 def main(
@@ -32,16 +33,23 @@ def main(
     recorder: Recorder,
 ) -> ExitCode:
     """Serve until told to stop. Raises UsageError when the address cannot be listened on."""
-    return host.run_async(_serve(settings, inbox, outbox, recorder))
+    return host.run_async(_serve(settings, _files(), inbox, outbox, recorder))
 
 
 def run_alone(settings: SimServerSettings) -> ExitCode:
     """Serve until SIGINT (exit INTERRUPTED) or SIGTERM (OK). Raises UsageError as `main` does."""
-    return host.run_async(_serve_alone(settings))
+    return host.run_async(_serve_alone(settings, _files()))
+
+
+def _files() -> int:
+    """Have files for the connections; return how many there may be where that is fewer than wanted, and else no bound."""
+    files = host.raise_file_limit(_CONNECTIONS)
+    return files if files < _CONNECTIONS else sys.maxsize
 
 
 async def _serve(
     settings: SimServerSettings,
+    files: int,
     inbox: Inbox[SimServerInbox],
     outbox: Outbox,
     recorder: Recorder,
@@ -61,7 +69,9 @@ async def _serve(
         if not loop.is_closed():  # a last Stop may come when all is over
             loop.call_soon_threadsafe(take, batch)
 
-    server = SimServer(settings)
+    server = SimServer(
+        settings, files, lambda text: recorder.log("error", "sim_server_full", text=text)
+    )
     address = await server.start()
     recorder.log("info", "sim_server_listening", address=address)
     outbox.send(Ready(os.getpid(), address))
@@ -78,7 +88,7 @@ async def _serve(
     return ExitCode.OK
 
 
-async def _serve_alone(settings: SimServerSettings) -> ExitCode:
+async def _serve_alone(settings: SimServerSettings, files: int) -> ExitCode:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -91,7 +101,7 @@ async def _serve_alone(settings: SimServerSettings) -> ExitCode:
     before = {
         number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
     }
-    server = SimServer(settings)
+    server = SimServer(settings, files, lambda text: sys.stderr.write(f"{text}\n"))
     try:
         address = await server.start()
         sys.stderr.write(

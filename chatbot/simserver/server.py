@@ -1,44 +1,49 @@
-"""The simulated server: the routes of all wire formats, and the clock that serves the pieces.
-
-Piece k of an answer is due at `arrival + first + k · gap`, on the monotonic clock, counted from the
-arrival and not from the piece before it, so lateness does not add up. A piece is never early; it is
-late by up to the timer's resolution, about a millisecond. Where nothing has to be waited for, an
-answer leaves in one write.
-"""
+"""The simulated server: the routes of all wire formats, what is refused, and who is served."""
 
 import asyncio
 import errno
-import math
+import sys
 import time
 from collections.abc import Callable
 
 from chatbot.errors import CallError, UsageError
 from chatbot.settings import SimServerSettings
+from chatbot.simserver.faults import Fault, Faults
 from chatbot.simserver.http1 import Connection, Exchange
-from chatbot.simserver.model import MODELS, Answer, answer, find_model
+from chatbot.simserver.model import MODELS, Answer, Models, answer
+from chatbot.simserver.places import Places
+from chatbot.simserver.serving import Service, Serving
 from chatbot.wire import FORMATS, Format
-from chatbot.wire.format import Producer
 
 WRONG_KEY = b"wrong-key"  # the one API key that is refused, so that clients can be tested
 
 _JSON = "application/json"
-_BATCH_PIECES = 256
 _STOP_S = 5.0
+_BACKLOG = 16_384  # the system has its own bound
 
 Handler = Callable[[Exchange], None]
 
 
 class SimServer:
-    """A server on one address. `served` counts finished answers, `active` those under way."""
+    """A server on one address. It may have so many `files` open, and says once through `tell` that it has them all."""
 
-    def __init__(self, settings: SimServerSettings) -> None:
+    def __init__(
+        self,
+        settings: SimServerSettings,
+        files: int = sys.maxsize,
+        tell: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._settings = settings
+        self._files = files
+        self._tell = tell
+        self._is_full = False
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._created_s = int(time.time())
-        self._serial = 0
-        self.served = 0
-        self.active = 0
+        self._models = Models(settings)
+        self._faults = Faults(settings)
+        self._places = Places(settings.max_running, settings.max_queue)
+        self._service = Service(self._places, settings.truth)
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._greet},
             "/api/version": {"GET": self._version},
@@ -48,6 +53,21 @@ class SimServer:
         }
         for wire_format in FORMATS.values():
             self._routes[wire_format.chat_path] = {"POST": self._chat(wire_format)}
+
+    @property
+    def served(self) -> int:
+        """How many answers were brought to their end."""
+        return self._service.served
+
+    @property
+    def active(self) -> int:
+        """How many are under way."""
+        return self._places.running
+
+    @property
+    def waiting(self) -> int:
+        """How many wait to be begun."""
+        return self._places.waiting
 
     async def start(self) -> str:
         """Listen; return the base address. Raises UsageError with the remedy when that fails."""
@@ -59,7 +79,10 @@ class SimServer:
             )
         try:
             self._server = await loop.create_server(
-                lambda: Connection(self._handle, self._connections), host, port, backlog=1024
+                lambda: Connection(self._handle, self._connections, self._count_files),
+                host,
+                port,
+                backlog=_BACKLOG,
             )
         except OSError as error:
             raise UsageError(
@@ -79,6 +102,16 @@ class SimServer:
             connection.abort()
         await asyncio.wait_for(self._server.wait_closed(), _STOP_S)
         self._server = None
+
+    def _count_files(self, number: int) -> None:
+        """Tell when a socket has the last number there is: uvloop ends what comes beyond that, and says nothing."""
+        if number < self._files - 1 or self._is_full:
+            return
+        self._is_full = True
+        self._tell(
+            f"the simulated server has all {self._files:,} files open that it may ({len(self._connections):,} "
+            "connections); what comes beyond is cut off: raise the limit (ulimit -n)"
+        )
 
     # --- routes
 
@@ -132,132 +165,43 @@ class SimServer:
 
     def _chat(self, wire_format: Format) -> Handler:
         def handle(exchange: Exchange) -> None:
-            arrival_s = time.monotonic()
             try:
                 request = wire_format.parse_chat(exchange.request.body)
-            except CallError as error:
+                profile = self._models.find(request.model)
+            except (CallError, UsageError) as error:
                 _refuse(exchange, wire_format, 400, str(error))
                 return
-            model = find_model(request.model)
-            if model is None:
+            if profile is None:
                 known = ", ".join(MODELS)
                 text = f"model {request.model!r} not found, there are: {known}"
                 _refuse(exchange, wire_format, 404, text)
                 return
-            self._serial += 1
-            producer = wire_format.producer(
-                f"sim-{self._serial:08x}", request.model, int(time.time()), request.include_usage
-            )
-            made = answer(self._settings, model, request)
-            content_type = wire_format.stream_content_type if request.stream else ""
-            serving = _Serving(self, exchange, producer, made, arrival_s, content_type)
-            exchange.attach(serving)
-            serving.start()
+            fault = self._faults.next(request) if self._faults.any else None
+            if fault and fault.status:
+                self._fail(exchange, wire_format, fault)
+                return
+
+            def plan() -> Answer:
+                return answer(profile, request, self._places.running - 1)
+
+            serving = Serving(self._service, exchange, wire_format, request, plan, fault)
+            if not serving.start():
+                text = "all places are taken, and all places in the queue"
+                self._refuse_for_now(exchange, wire_format, text)
 
         return handle
 
+    def _fail(self, exchange: Exchange, wire_format: Format, fault: Fault) -> None:
+        text = f"the simulated server answers {fault.status}, as it was told to"
+        if fault.status == 429:
+            self._refuse_for_now(exchange, wire_format, text)
+        else:
+            _refuse(exchange, wire_format, fault.status, text)
 
-class _Serving:
-    """Serves one answer, piece by piece as they fall due, or whole when the last one is."""
-
-    def __init__(
-        self,
-        server: SimServer,
-        exchange: Exchange,
-        producer: Producer,
-        made: Answer,
-        arrival_s: float,
-        content_type: str,
-    ) -> None:
-        self._server = server
-        self._exchange = exchange
-        self._producer = producer
-        self._answer = made
-        self._arrival_s = arrival_s
-        self._content_type = content_type  # empty: not a stream
-        self._next = 0
-        self._timer: asyncio.TimerHandle | None = None
-        server.active += 1
-
-    def start(self) -> None:
-        """Send what comes before the first piece; where that is due already, send all at once."""
-        if not self._content_type:
-            self._wait_or(self._answer.length_s, self._send_whole)
-            return
-        exchange = self._exchange
-        opening = exchange.stream_head(self._content_type)
-        opening += exchange.frame(self._producer.begin(self._answer.count.input_tokens))
-        if self._answer.first_s > 0 or exchange.paused:
-            exchange.send(opening)
-            opening = b""
-        self._send_due(opening)
-
-    def resume(self) -> None:
-        """Send what has fallen due while the client did not read."""
-        if self._content_type and self._timer is None:
-            self._send_due(b"")
-
-    def cancel(self) -> None:
-        """Stop generating."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._server.active -= 1
-
-    def _send_due(self, opening: bytes) -> None:
-        """Send the pieces that are due, in as few writes as the client's reading allows."""
-        self._timer = None
-        made, exchange = self._answer, self._exchange
-        total = len(made.pieces)
-        instant = made.first_s == 0 and made.gap_s == 0
-        while not exchange.paused:
-            out = [opening] if opening else []
-            opening = b""
-            stop_at = min(self._next + _BATCH_PIECES, total)
-            if not instant:
-                elapsed_s = time.monotonic() - self._arrival_s
-                due = self._next
-                while due < stop_at and made.due_s(due) <= elapsed_s:
-                    due += 1
-                stop_at = due
-            frame, text = exchange.frame, self._producer.text
-            out += [frame(text(piece)) for piece in made.pieces[self._next : stop_at]]
-            self._next = stop_at
-            if stop_at == total and (instant or elapsed_s >= made.length_s):
-                out.append(exchange.frame(self._producer.end(made.reason, made.count)))
-                out.append(exchange.last_frame())
-                exchange.send(b"".join(out))
-                self._finish()
-                return
-            if out:
-                exchange.send(b"".join(out))
-            if not instant and made.due_s(stop_at) > time.monotonic() - self._arrival_s:
-                self._wait_or(made.due_s(stop_at), lambda: self._send_due(b""))
-                return
-
-    def _send_whole(self) -> None:
-        made = self._answer
-        text = "".join(made.pieces)
-        body = self._producer.whole(text, made.reason, made.count)
-        self._server.active -= 1
-        self._server.served += 1
-        self._exchange.respond(200, _JSON, body)
-
-    def _finish(self) -> None:
-        self._server.active -= 1
-        self._server.served += 1
-        self._exchange.finish()
-
-    def _wait_or(self, due_s: float, then: Callable[[], None]) -> None:
-        """Call `then` when a moment of the answer has come: now, if it has.
-
-        Event loops round to milliseconds, down as well: rounding up here keeps pieces from being early.
-        """
-        wait_s = self._arrival_s + due_s - time.monotonic()
-        if wait_s <= 0:
-            then()
-            return
-        rounded_s = math.ceil(wait_s * 1000) / 1000
-        self._timer = asyncio.get_running_loop().call_later(rounded_s, then)
+    def _refuse_for_now(self, exchange: Exchange, wire_format: Format, text: str) -> None:
+        retry_after = f"{self._settings.retry_after_s:g}"
+        body = wire_format.produce_error(429, text)
+        exchange.respond(429, _JSON, body, retry_after=retry_after)
 
 
 _REFUSALS = {

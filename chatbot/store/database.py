@@ -110,8 +110,16 @@ class Database:
 
     def write(self, sql: str, **values: Value) -> int:
         """Run a statement that changes rows; return how many, without those that triggers change."""
+        return self._write(sql, _bindable(values))
+
+    def write_row(self, sql: str, values: tuple[Value, ...]) -> int:
+        """Do as `write`, with the values in order: for what is done for every message, since SQLite finds
+        a number sooner than a name."""
+        return self._write(sql, [value if value is None else _fitting(value) for value in values])
+
+    def _write(self, sql: str, values: "dict[str, Value] | list[Value]") -> int:
         try:
-            cursor = self._connection.execute(sql, _bindable(values))
+            cursor = self._connection.execute(sql, values)
             if not self._connection.in_transaction:  # then it was a transaction of its own
                 self._index_new()
         except sqlite3.Error as error:
@@ -241,11 +249,14 @@ def _identify(path: str, connection: sqlite3.Connection) -> int:
 
 
 def _bindable(values: dict[str, Value]) -> dict[str, Value]:
-    """Return the values as SQLite can hold them: clean text, and integers of 64 bits with a sign."""
-    for name, value in values.items():
-        if isinstance(value, str):
-            if "\0" in value or not value.isascii():
-                values[name] = text.clean(value)
-        elif isinstance(value, int) and not -_INT64_MAX <= value <= _INT64_MAX:
-            values[name] = max(-_INT64_MAX - 1, min(value, _INT64_MAX))  # a server may report it
-    return values
+    return {name: _fitting(value) for name, value in values.items()}
+
+
+def _fitting(value: Value) -> Value:
+    """Return the value as SQLite can hold it: clean text, and integers of 64 bits with a sign."""
+    if isinstance(value, str):
+        if "\0" in value or not value.isascii():
+            return text.clean(value)
+    elif isinstance(value, int) and not -_INT64_MAX <= value <= _INT64_MAX:
+        return max(-_INT64_MAX - 1, min(value, _INT64_MAX))  # a server may report it
+    return value

@@ -42,7 +42,7 @@ class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
     content: str
     status: MessageStatus
     finish_reason: str
-    model: str = ""
+    model: str
     reasoning: str | None = None
     response_id: str | None = None
     input_tokens: int | None = None
@@ -67,7 +67,7 @@ _COLUMNS = (
     *_OUTCOME,
 )
 _FINISH = f"""
-    INSERT INTO messages ({", ".join(_COLUMNS)}) VALUES ({", ".join(f":{c}" for c in _COLUMNS)})
+    INSERT INTO messages ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
     ON CONFLICT (request_id, role) DO UPDATE SET
         timestamp = excluded.timestamp, {", ".join(f"{c} = excluded.{c}" for c in _OUTCOME)}
     WHERE finish_reason IS NULL
@@ -101,24 +101,25 @@ def accept(database: Database, ask: Ask, cache_key: str, now: float) -> Question
         cache_key or None,
         trace_id_of(ask.traceparent) or None,
     )
-    database.write(
+    database.write_row(
         """
         INSERT INTO messages (session_id, role, content, timestamp, request_id, backend, model,
                               status, system, options, cache_key, trace_id)
-        VALUES (:session_id, 'user', :content, :now, :request_id, :backend, :model,
-                'complete', :system, :options, :cache_key, :trace_id)
+        VALUES (?, 'user', ?, ?, ?, ?, ?, 'complete', ?, ?, ?, ?)
         ON CONFLICT (request_id, role) DO NOTHING
         """,
-        session_id=ask.session_id,
-        content=ask.content,
-        now=now,
-        request_id=ask.request_id,
-        backend=target.backend,
-        model=target.model,
-        system=target.system,
-        options=_json.encode(target.options).decode() if target.options else None,
-        cache_key=question.cache_key,
-        trace_id=question.trace_id,
+        (
+            ask.session_id,
+            ask.content,
+            now,
+            ask.request_id,
+            target.backend,
+            target.model,
+            target.system,
+            _json.encode(target.options).decode() if target.options else None,
+            question.cache_key,
+            question.trace_id,
+        ),
     )
     return question
 
@@ -163,18 +164,18 @@ def checkpoint(database: Database, message: Checkpoint, now: float) -> None:
 
 def finish(database: Database, question: Question, terminal: Terminal, now: float) -> None:
     """Save the end of an answer over its checkpoint. The first end stands; another changes nothing."""
-    outcome = msgspec.structs.asdict(_outcome_of(terminal))
-    outcome["model"] = outcome["model"] or question.model
-    database.write(
+    database.write_row(
         _FINISH,
-        session_id=question.session_id,
-        role="assistant",
-        timestamp=now,
-        request_id=terminal.request_id,
-        backend=question.backend,
-        trace_id=trace_id_of(terminal.traceparent) or question.trace_id,
-        active=question.active,
-        **outcome,
+        (
+            question.session_id,
+            "assistant",
+            now,
+            terminal.request_id,
+            question.backend,
+            trace_id_of(terminal.traceparent) or question.trace_id,
+            question.active,
+            *msgspec.structs.astuple(_outcome_of(terminal, question.model)),
+        ),
     )
 
 
@@ -198,7 +199,8 @@ def cut_off(database: Database, request_id: str, reason: str, now: float) -> Non
     )
 
 
-def _outcome_of(terminal: Terminal) -> _Outcome:
+def _outcome_of(terminal: Terminal, model: str) -> _Outcome:
+    """Return the columns of an answer; `model` is the one that was asked, where none has said its name."""
     match terminal:
         case Answered():
             completion = terminal.completion
@@ -207,7 +209,7 @@ def _outcome_of(terminal: Terminal) -> _Outcome:
                 content=completion.text,
                 status="complete",
                 finish_reason=completion.finish_reason,
-                model=completion.model,
+                model=completion.model or model,
                 reasoning=completion.reasoning or None,
                 response_id=completion.response_id or None,
                 # A cached answer used no tokens: sums over this table stay what was paid for.
@@ -225,6 +227,7 @@ def _outcome_of(terminal: Terminal) -> _Outcome:
                 content=terminal.text,
                 status="failed",
                 finish_reason=terminal.kind,
+                model=model,
                 first_token_ms=terminal.first_token_ms,
                 duration_ms=terminal.duration_ms,
                 http_status=terminal.status,
@@ -235,6 +238,7 @@ def _outcome_of(terminal: Terminal) -> _Outcome:
                 content=terminal.text,
                 status="interrupted",
                 finish_reason="cancelled",
+                model=model,
                 first_token_ms=terminal.first_token_ms,
                 duration_ms=terminal.duration_ms,
             )
@@ -243,6 +247,7 @@ def _outcome_of(terminal: Terminal) -> _Outcome:
                 content=terminal.text,
                 status="interrupted",
                 finish_reason="interrupted",
+                model=model,
                 error=terminal.reason,
             )
         case _:

@@ -36,7 +36,8 @@ class Signalled(msgspec.Struct, frozen=True):
     number: int
 
 
-Events = SimpleQueue[Arrived | Ended | Signalled]  # reentrant: a signal handler may put into it
+Event = Arrived | Ended | Signalled
+Events = SimpleQueue[Event]  # reentrant: a signal handler may put into it
 
 
 class RunningChild:

@@ -62,7 +62,7 @@ from chatbot.messages import (
     refused,
 )
 from chatbot.supervisor.flight import MAX_DEATHS, Job, Phase, Request
-from chatbot.supervisor.ledger import POISON_AFTER, TERMINALS, Ledger, Told
+from chatbot.supervisor.ledger import POISON_AFTER, Ledger, Told
 from chatbot.supervisor.pool import Pool
 from chatbot.supervisor.tally import Tally
 
@@ -78,11 +78,15 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Dispatcher:
-    """The requests in flight. Every public method returns the messages to send because of it."""
+    """The requests in flight. Every public method returns the messages to send because of it.
 
-    def __init__(self, *, credit: int, max_in_flight: int) -> None:
+    `saves` False: there is no store and will be none, by the user's wish. It is gone round from the
+    beginning, and nothing is kept for it.
+    """
+
+    def __init__(self, *, credit: int, max_in_flight: int, saves: bool = True) -> None:
         self._max_in_flight = max_in_flight
-        self._ledger = Ledger()
+        self._ledger = Ledger(saves=saves)
         self._pool = Pool(credit)
         self._requests: dict[str, Request] = {}
         self._jobs: dict[str, Job] = {}
@@ -124,7 +128,7 @@ class Dispatcher:
                 self._ledger.acknowledge(message.request_id, Ask)
                 self._accepted(message, now)
             case Saved():
-                self._ledger.acknowledge(message.request_id, *TERMINALS)
+                self._ledger.acknowledge(message.request_id, Terminal)
                 self._forget_answer(message.request_id)
                 self._send("ui", message)
             case Notice():
@@ -143,6 +147,7 @@ class Dispatcher:
         match message:
             case Sending():
                 job.phase = Phase.SENDING
+                return []  # nothing follows from it
             case Retrying():
                 self._to_subscribers(job, message)
             case Delta():
@@ -268,7 +273,7 @@ class Dispatcher:
     @property
     def depths(self) -> tuple[int, int]:
         """How many jobs wait for a worker, and how many the workers have."""
-        waiting = len(self._pool.waiting)
+        waiting = self._pool.waiting_number
         return waiting, len(self._jobs) - waiting
 
     @property
@@ -341,6 +346,7 @@ class Dispatcher:
             stream=ask.stream,
             traceparent=ask.turn_traceparent,
             ready_s=now,
+            measured=ask.measured,
         )
         request.job = Job(call, key, now)
         if key:
@@ -370,7 +376,8 @@ class Dispatcher:
         if request is None:
             return
         trace = request.ask.turn_traceparent
-        terminal = msgspec.structs.replace(terminal, traceparent=trace)
+        if terminal.traceparent != trace:
+            terminal = msgspec.structs.replace(terminal, traceparent=trace)
         self._tell_end(terminal)
         self._ledger.enter(terminal)
 
@@ -483,7 +490,9 @@ class Dispatcher:
             self._just_answered[job.key] = terminal
             self._answered_keys[first] = job.key
         self._drop(job)
-        self._finish(msgspec.structs.replace(terminal, request_id=first))
+        if terminal.request_id != first:
+            terminal = msgspec.structs.replace(terminal, request_id=first)
+        self._finish(terminal)
         for request_id in others:
             if isinstance(terminal, Answered):
                 self._finish(_shared(terminal, request_id))
@@ -515,9 +524,11 @@ class Dispatcher:
         self._out.append(Send(to, slot, message))
 
     def _flush(self) -> list[Send]:
-        self._give_out()
-        for message in self._ledger.due():
-            self._send("store", message)
+        if self._pool.waiting_number:
+            self._give_out()
+        if self._ledger.has_unsent:
+            for message in self._ledger.due():
+                self._send("store", message)
         out, self._out = self._out, []
         return out
 

@@ -7,6 +7,9 @@ A message may be what the store dies of. One that was on its way in two deaths i
 that, with nothing behind it until it is acknowledged; one that two more stores die of is poison.
 """
 
+from types import UnionType
+from typing import get_args
+
 import msgspec
 
 from chatbot.history import DIGEST_OF_NOTHING, extended
@@ -22,14 +25,16 @@ from chatbot.messages import (
     Undo,
 )
 
-TERMINALS: tuple[type[Message], ...] = (Answered, Failed, Cancelled, Interrupted)
+_TERMINALS = frozenset(get_args(Terminal))
 ALONE_AFTER = 2
 POISON_AFTER = 4
 KEPT_MESSAGES = 2000
 KEPT_CHARACTERS = 32 * 1024 * 1024
+NOTHING_SAVED = "this program was started without saving, so there is nothing to look in"
 
 Told = Ask | Terminal | Query
-Key = tuple[str, type[Message]]
+Kind = type[Message] | UnionType  # `Terminal` stands for all four: a request has one
+Key = tuple[str, Kind]
 
 
 class _Entry:
@@ -47,16 +52,19 @@ class Ledger:
     `gone` is empty while there is a store or will be one at once; else it says why not. It stays so
     until a store has acknowledged all that waited for it: that it runs does not mean that it can
     save. `unsaved` counts what was too much to be kept until then.
+
+    `saves` False: nothing is to be saved, ever. It is gone from the beginning, and stays empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, saves: bool = True) -> None:
+        self._saves = saves
         self._entries: dict[Key, _Entry] = {}
         self._unsent: dict[Key, None] = {}  # in order
         self._alone: Key | None = None
         self._backlog: set[Key] = set()
         self._kept_characters = 0
         self.up = False
-        self.gone = ""
+        self.gone = "" if saves else NOTHING_SAVED
         self.unsaved = 0
 
     def __len__(self) -> int:
@@ -64,7 +72,10 @@ class Ledger:
 
     def enter(self, message: Told, *, known: bool = False) -> None:
         """Remember a message until it is acknowledged; `known`: the store has done it already."""
-        key = (message.request_id, type(message))
+        if not self._saves:
+            return
+        kind = type(message)
+        key = (message.request_id, Terminal if kind in _TERMINALS else kind)
         if self.gone:
             message = _compact(message)
             characters = self._kept_characters + _characters_of(message)
@@ -75,6 +86,11 @@ class Ledger:
         self._entries[key] = _Entry(message)
         if not known:
             self._unsent[key] = None
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits to be told, as soon as there is somebody to be told it."""
+        return bool(self._unsent)
 
     def due(self) -> list[Told]:
         """Return what the store is to be told now, in order."""
@@ -105,7 +121,7 @@ class Ledger:
         """Whether an `Ask` of this request stands unacknowledged."""
         return (request_id, Ask) in self._entries
 
-    def acknowledge(self, request_id: str, *kinds: type[Message]) -> None:
+    def acknowledge(self, request_id: str, *kinds: Kind) -> None:
         """Forget the messages of these kinds: the store has them."""
         for kind in kinds:
             key = (request_id, kind)

@@ -35,6 +35,8 @@ FOR_STORE = Policy(5, 30.0, (0.0, 0.1, 0.5, 2.0, 5.0))
 FOR_WORKER = Policy(5, 30.0, (0.0, 0.1, 0.5, 2.0, 5.0))
 FOR_TELEMETRY = Policy(5, 30.0, (0.0, 0.5, 2.0, 5.0))
 FOR_UI = Policy(2, 30.0)
+# What the sessions have measured is in files, and each start goes on with it.
+FOR_SESSIONS = Policy(10, 30.0, (0.0, 0.0, 0.0, 0.1, 0.5, 1.0))
 
 # Who answers is stopped before who saves the answers, and telemetry last, to hear of it all.
 STOP_ORDER: tuple[ProcessRole, ...] = ("ui", "worker", "sim-server", "store", "telemetry")
@@ -57,17 +59,22 @@ class ProcessSpec(msgspec.Struct, frozen=True):
 
 
 def ui(settings: Settings) -> ProcessSpec:
-    """The terminal. It may stand in a read for ever, so it is not asked to beat; and where the
-    supervisor dies it must be able to leave the terminal as it was."""
+    """The terminal, or the simulated sessions in its place. The terminal may stand in a read for ever, so it is
+    not asked to beat. Where the supervisor dies it must be able to leave the terminal as it was, and the
+    sessions to report what was measured, which they do at every end."""
+    says = FromUi | FromAny
+    if settings.ui.mode == "simulate":
+        child = _child(settings, "ui", 0, "chatbot.simulate.process", parent_signal=signal.SIGTERM)
+        return ProcessSpec(child, settings.ui, says, FOR_SESSIONS, 10.0, 15.0)
     child = _child(settings, "ui", 0, "chatbot.ui.process", parent_signal=signal.SIGTERM)
-    return ProcessSpec(child, settings.ui, FromUi | FromAny, FOR_UI, None, 1.0)
+    return ProcessSpec(child, settings.ui, says, FOR_UI, None, 1.0)
 
 
 def to_answer(settings: Settings) -> tuple[ProcessSpec, ...]:
     """What the first answer needs, in order: starts once the UI is ready."""
     if settings.ui.mode == "manage":
         return (store(settings),)
-    return (_worker(settings, 0), store(settings))
+    return (_worker(settings, 0), *([store(settings)] if settings.store.saves else []))
 
 
 def store(settings: Settings) -> ProcessSpec:

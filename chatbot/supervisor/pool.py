@@ -1,6 +1,6 @@
 """The workers, what each holds, and the jobs that wait for one."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from chatbot.supervisor.flight import Job, Phase
@@ -15,14 +15,21 @@ class Pool:
     def __init__(self, credit: int) -> None:
         self._credit = credit
         self._held: dict[int, dict[str, Job]] = {}
-        self._ready: deque[Job] = deque()
-        self._parked: deque[Job] = deque()
+        self._ready: OrderedDict[str, Job] = (
+            OrderedDict()
+        )  # by id: any of thousands may be cancelled
+        self._parked: OrderedDict[str, Job] = OrderedDict()
         self.has_sim_server = False
 
     @property
     def waiting(self) -> list[Job]:
         """The jobs that no worker has."""
-        return [*self._ready, *self._parked]
+        return [*self._ready.values(), *self._parked.values()]
+
+    @property
+    def waiting_number(self) -> int:
+        """How many jobs no worker has."""
+        return len(self._ready) + len(self._parked)
 
     @property
     def holds(self) -> dict[int, int]:
@@ -37,10 +44,9 @@ class Pool:
     def add(self, job: Job, *, first: bool = False) -> None:
         """Let a job wait; `first`: before those that wait already, since it did so before."""
         waiting = self._parked if job.needs_sim_server and not self.has_sim_server else self._ready
+        waiting[job.id] = job
         if first:
-            waiting.appendleft(job)
-        else:
-            waiting.append(job)
+            waiting.move_to_end(job.id, last=False)
 
     def worker_up(self, slot: int) -> None:
         """A worker is ready, and holds nothing."""
@@ -60,21 +66,20 @@ class Pool:
             job.worker = None
             return
         for waiting in (self._ready, self._parked):
-            if job in waiting:
-                waiting.remove(job)
+            waiting.pop(job.id, None)
 
     def give_out(self) -> Iterator[Job]:
         """Yield each job that now has a worker."""
         if self.has_sim_server and self._parked:
-            self._ready.extendleft(reversed(self._parked))
-            self._parked.clear()
+            self._parked.update(self._ready)  # those for other servers have waited less
+            self._ready, self._parked = self._parked, OrderedDict()
         while self._ready and self._held:
             slot = min(self._held, key=lambda slot: len(self._held[slot]))
             if len(self._held[slot]) >= self._credit:
                 return
-            job = self._ready.popleft()
+            _, job = self._ready.popitem(last=False)
             if job.needs_sim_server and not self.has_sim_server:
-                self._parked.append(job)
+                self._parked[job.id] = job
                 continue
             job.attempt += 1
             job.phase = Phase.CALLED

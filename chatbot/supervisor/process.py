@@ -5,11 +5,13 @@ stand at the pipes, so that no child can hold it up. Called by `cli`, which exit
 returns.
 """
 
+import shlex
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
 
@@ -18,11 +20,13 @@ import msgspec
 from chatbot import host
 from chatbot.errors import ExitCode, MessageTooLarge
 from chatbot.messages import (
+    Accepted,
     Answered,
     Ask,
     Beat,
     Call,
     Cancelled,
+    Delta,
     Entered,
     Failed,
     Flush,
@@ -42,7 +46,9 @@ from chatbot.messages import (
     Ready,
     Report,
     Resigned,
+    Saved,
     Saving,
+    Sending,
     StatusRead,
     Stop,
     Taken,
@@ -51,7 +57,7 @@ from chatbot.messages import (
 )
 from chatbot.settings import Settings
 from chatbot.supervisor import plan
-from chatbot.supervisor.child import Arrived, Ended, Events, RunningChild, Signalled
+from chatbot.supervisor.child import Arrived, Ended, Event, Events, RunningChild, Signalled
 from chatbot.supervisor.depths import Depths
 from chatbot.supervisor.dispatch import Dispatcher, Send
 from chatbot.supervisor.family import Family
@@ -68,7 +74,11 @@ _REPORT_S = 5.0
 _RUNG_S = 1.0
 _HURRIED_S = 0.3
 _LAST_TRY_S = 3.0
+_ROUND_EVENTS = 256
+_ROUND_S = 0.001
+_MOST_INTERRUPTS = 2
 _ENDED = "the program was ended"
+_TURNS = frozenset({Sending, Delta, Answered, Accepted, Saved})  # the dispatcher's, always
 
 
 def run(settings: Settings) -> int:
@@ -77,6 +87,9 @@ def run(settings: Settings) -> int:
     warnings.filterwarnings("ignore", module=r"multiprocessing\.resource_tracker")
     # And it passes the command line to every child, by a write that waits for the child to read.
     del sys.argv[1:]
+    host.collect_seldom()
+    if settings.ui.mode == "simulate":
+        host.yield_to_who_runs()
     return Supervisor(settings).run()
 
 
@@ -90,7 +103,9 @@ class Supervisor:
         self._router = Router(self._family.children, settings.tracing)
         self._recorder = self._router.recorder
         self._dispatcher = Dispatcher(
-            credit=settings.supervisor.credit, max_in_flight=settings.supervisor.max_in_flight
+            credit=settings.supervisor.credit,
+            max_in_flight=settings.supervisor.max_in_flight,
+            saves=settings.store.saves,
         )
         self._roll = Roll(self._family)
         self._telemetry = TelemetryStatus()
@@ -98,6 +113,8 @@ class Supervisor:
         self._not_recording = ""
         self._depths = Depths(self._family.children, self._dispatcher, self._recorder)
         self._exit_code: int | None = None
+        self._interrupts = 0  # that a run was told of
+        self._ui_was_ready = False
         self._stopping = False
         self._hurried = False
         self._outage = Outage()
@@ -126,8 +143,14 @@ class Supervisor:
 
     def _turn_until(self, done: Callable[[], bool], deadline: float | None) -> bool:
         """Handle events until `done`, or until the deadline (monotonic); return whether it is done."""
-        last_tick = time.monotonic()
-        while not done():
+        last_tick = began = time.monotonic()
+        while True:
+            self._router.hand_over()
+            if done():
+                return True
+            # What follows an event gathers for a moment. A round for every frame would wake this
+            # process up several times a turn, and take the processor from those who do the work.
+            time.sleep(min(max(began + _ROUND_S - time.monotonic(), 0.0), _ROUND_S))
             now = time.monotonic()
             if deadline is not None and self._hurried:
                 deadline = min(deadline, now + _HURRIED_S)
@@ -137,7 +160,8 @@ class Supervisor:
             forward_at = self._router.forward_at(now) or now + 60
             wake = min([last_tick + _TICK_S, *due, forward_at, deadline or now + 60])
             if (event := self._next_event(max(wake - now, 0.001))) is not None:
-                self._handle(event)
+                began = time.monotonic()
+                self._handle_all(event)
             now = time.monotonic()
             if now - last_tick >= _TICK_S:
                 self._tick(now, asleep=now - last_tick > _ASLEEP_S)
@@ -145,20 +169,26 @@ class Supervisor:
             for spec in self._family.take_due(now):
                 self._start(spec)
             self._router.forward_due(now)
-        return True
 
-    def _next_event(self, timeout_s: float) -> Arrived | Ended | Signalled | None:
+    def _next_event(self, timeout_s: float) -> Event | None:
         try:
             return self._events.get(timeout=timeout_s)
         except Empty:
             return None
 
-    def _handle(self, event: Arrived | Ended | Signalled) -> None:
+    def _handle_all(self, event: Event) -> None:
+        """Handle an event and those that have gathered behind it: what they lead to goes out together."""
+        self._handle(event)
+        with suppress(Empty):
+            for _ in range(_ROUND_EVENTS - 1):
+                self._handle(self._events.get_nowait())
+
+    def _handle(self, event: Event) -> None:
         match event:
             case Arrived(child, batch):
-                child.last_heard = time.monotonic()
+                child.last_heard = now = time.monotonic()
                 for message in batch:
-                    self._on_message(child, message)
+                    self._on_message(child, message, now)
                 child.handled()
             case Ended(child):
                 self._on_end(child)
@@ -168,16 +198,35 @@ class Supervisor:
     def _on_stop_signal(self, number: int) -> None:
         """Ctrl-C is the UI's while it is there; anything else ends the program, twice at once."""
         self._recorder.log("info", "signal", number=number)
-        ui_listens = any(ui.ready for ui in self._family.of("ui"))
         if self._stopping:
             self._hurried = True
-        elif number == signal.SIGINT and ui_listens:
-            self._tell_ui(Interrupt())
+        elif number == signal.SIGINT and self._heeds_interrupts:
+            self._interrupts += self._simulates
+            if self._ui_listens:
+                self._tell_ui(Interrupt())
         else:
             self._exit_code = ExitCode.INTERRUPTED
 
-    def _on_message(self, child: RunningChild, message: Message) -> None:
-        now = time.monotonic()
+    @property
+    def _heeds_interrupts(self) -> bool:
+        """Whether there is a UI that Ctrl-C is for. A run that was interrupted twice ends at once: one that
+        still does not is beyond being asked. One whose process is just coming back hears of it then."""
+        if self._ui_listens:
+            return self._interrupts < _MOST_INTERRUPTS
+        return self._simulates and self._ui_was_ready and not self._interrupts
+
+    @property
+    def _ui_listens(self) -> bool:
+        return any(ui.ready for ui in self._family.of("ui"))
+
+    @property
+    def _simulates(self) -> bool:
+        return self._settings.ui.mode == "simulate"
+
+    def _on_message(self, child: RunningChild, message: Message, now: float) -> None:
+        if type(message) in _TURNS:  # most messages by far
+            self._dispatch(child, message, now)
+            return
         match message:
             case Report():
                 self._router.take(message)
@@ -208,16 +257,21 @@ class Supervisor:
                     self._outage.is_lasting = lasting
             case Leaving(exit_code):
                 child.stopping = True
-                self._exit_code = exit_code
-            case Ask() | ListModels() if self._stopping:
-                pass  # nobody is left to answer it, or to see the answer
-            case _ if child.role == "ui":
-                self._obey(self._dispatcher.from_ui(message, now))  # type: ignore[arg-type] # its reader decodes nothing else
-            case _ if child.role == "store":
-                self._obey(self._dispatcher.from_store(message, now))  # type: ignore[arg-type] # likewise
-                self._tell_if_saving_again()
+                if self._exit_code is None:  # else it only leaves because it was told to
+                    self._exit_code = exit_code
+            case Ask() | ListModels() if self._stopping and not self._simulates:
+                pass  # nobody is left to answer it, or to see the answer; a run cancels what it asked
             case _:
-                self._obey(self._dispatcher.from_worker(child.slot, message, now))  # type: ignore[arg-type] # likewise
+                self._dispatch(child, message, now)
+
+    def _dispatch(self, child: RunningChild, message: Message, now: float) -> None:
+        if child.role == "worker":
+            self._obey(self._dispatcher.from_worker(child.slot, message, now))  # type: ignore[arg-type] # its reader decodes nothing else
+        elif child.role == "store":
+            self._obey(self._dispatcher.from_store(message, now))  # type: ignore[arg-type] # likewise
+            self._tell_if_saving_again()
+        else:
+            self._obey(self._dispatcher.from_ui(message, now))  # type: ignore[arg-type] # likewise
         if self._dispatcher.wants_sim_server:
             self._want_sim_server()
 
@@ -299,8 +353,9 @@ class Supervisor:
         match child.role:
             case "ui":
                 self._start_to_answer()
-                if self._outage.reason and child.spec.settings.restarted:  # who has not heard it
-                    self._tell_ui(NotSaving(self._outage.reason))
+                self._ui_was_ready = True
+                if child.spec.settings.restarted:
+                    self._tell_again()
             case "store":
                 self._obey(self._dispatcher.store_up())
                 self._tell_if_saving_again()
@@ -311,6 +366,13 @@ class Supervisor:
                 self._obey(self._dispatcher.sim_up(ready.address))
             case "telemetry" | "supervisor":
                 pass
+
+    def _tell_again(self) -> None:
+        """Tell a UI that is back what the one before it was told, and it cannot know."""
+        if self._outage.reason:
+            self._tell_ui(NotSaving(self._outage.reason))
+        for _ in range(self._interrupts):
+            self._tell_ui(Interrupt())
 
     def _on_end(self, child: RunningChild) -> None:
         """A child's pipe has ended: everything it said has been heard. Reap it, and decide."""
@@ -345,7 +407,7 @@ class Supervisor:
         """Start a dead process again, or go on without it, as the policy says."""
         role, now = spec.child.role, time.monotonic()
         decision = self._family.decide(spec, now, was_ready=was_ready)
-        if role == "ui" and self._settings.ui.mode != "chat":
+        if role == "ui" and self._settings.ui.mode not in ("chat", "simulate"):
             decision = GiveUp("there is no terminal to go on with")
         match decision:
             case Restart(after_s):
@@ -357,8 +419,8 @@ class Supervisor:
                 self._give_up(spec, how if says_why else f"{how}; {reason}", usage=says_why)
 
     def _reborn(self, spec: ProcessSpec) -> ProcessSpec:
-        """The UI comes back to the conversation it was in; everything else is stateless."""
-        if spec.child.role != "ui" or not self._session_id:
+        """The UI comes back to the conversation (or the run) it was in; everything else is stateless."""
+        if spec.child.role != "ui" or not (self._session_id or self._simulates):
             return spec
         back = msgspec.structs.replace(
             self._settings.ui, session_id=self._session_id, resume_latest=False, restarted=True
@@ -369,7 +431,7 @@ class Supervisor:
         """A process stays dead: go on without it where that is possible."""
         match spec.child.role:
             case "ui":
-                self._say(f"the terminal process ended: {reason}")
+                self._say(f"the terminal process ended: {reason}{self._how_to_report()}")
                 self._exit_code = ExitCode.USAGE if usage else ExitCode.TURN_FAILED
             case "store":
                 self._go_round_the_store(spec, reason)
@@ -386,6 +448,15 @@ class Supervisor:
                 self._tell_ui(Notice(f"no logs and traces from here on: {reason}"))
             case "supervisor":
                 pass
+
+    def _how_to_report(self) -> str:
+        """Say what is to be done about a run that nobody is left to report."""
+        simulation = self._settings.ui.simulation
+        if simulation is None:
+            return ""
+        return (
+            f"; chatbot simulate report {shlex.quote(simulation.out)} reports what it had measured"
+        )
 
     def _go_round_the_store(self, spec: ProcessSpec, reason: str) -> None:
         """Go on without a store, and try again later whether there can be one."""

@@ -10,6 +10,7 @@ from functools import cache
 
 import msgspec
 
+from chatbot.mailbox import encode
 from chatbot.messages import (
     Answered,
     AttributeValue,
@@ -28,7 +29,7 @@ from chatbot.messages import (
 from chatbot.otel import Tracing
 from chatbot.supervisor.child import RunningChild
 from chatbot.supervisor.reports import Reports
-from chatbot.tracing import Recorder, Span
+from chatbot.tracing import Recorder, Span, is_sampled
 
 _FORWARD_FROM = 64
 _FORWARD_WITHIN_S = 0.05
@@ -54,6 +55,7 @@ class Router:
         self._flushes: dict[str, Flush] = {}  # nobody has answered them
         self._flushes_to_post: list[Flush] = []
         self._held: dict[str, Delta] = {}
+        self._latest: tuple[Message | None, bytes] = (None, b"")
 
     def deliver(self, role: ProcessRole, slot: int, message: Message) -> None:
         """Queue a message for a process; one for a process that is gone is dropped.
@@ -71,18 +73,37 @@ class Router:
             case Call():
                 self._call(child, message)
             case Answered() | Failed() | Cancelled() | Interrupted() if role == "store":
-                with self._hop(message, "store.answers") as span:
-                    child.outbox.post(
-                        msgspec.structs.replace(message, traceparent=span.traceparent)
-                    )
+                if is_sampled(message.traceparent):
+                    with self._hop(message, "store.answers") as span:
+                        child.outbox.gather(
+                            msgspec.structs.replace(message, traceparent=span.traceparent)
+                        )
+                else:
+                    child.outbox.gather_encoded(self._encoded(message))
             case _ if role == "ui":
-                held = self._held.pop(getattr(message, "request_id", ""), None)
-                if held is not None:
-                    child.outbox.post(held)
-                child.outbox.post(message)
+                if self._held:
+                    held = self._held.pop(getattr(message, "request_id", ""), None)
+                    if held is not None:
+                        child.outbox.gather(held)
+                child.outbox.gather_encoded(self._encoded(message))
                 self._count_end(message)
             case _:
-                child.outbox.post(message)
+                child.outbox.gather(message)
+
+    def hand_over(self) -> None:
+        """Have what was delivered written to the pipes: until then it only gathers, so that a round of
+        messages wakes each writer up once."""
+        for child in self._children.values():
+            child.outbox.flush()
+
+    def _encoded(self, message: Message) -> bytes:
+        """Encode a message. The end of a turn goes to the UI and right after that to the store, mostly as
+        the very same struct: then it is encoded once."""
+        latest, data = self._latest
+        if latest is not message:
+            data = encode(message)
+            self._latest = message, data
+        return data
 
     def report(self, report: Report) -> bool:
         """Take a report of the supervisor's own for telemetry; False: keep its records for later."""
@@ -211,7 +232,7 @@ class Router:
             if held.reasoning == delta.reasoning and len(held.text) < _HELD_TEXT:
                 delta = msgspec.structs.replace(delta, text=held.text + delta.text)
             else:
-                ui.outbox.post(held)
+                ui.outbox.gather(held)
         if not ui.outbox.offer(delta):
             self._held[delta.request_id] = delta
 
@@ -221,9 +242,12 @@ class Router:
         queued_ns = time.time_ns()
         if call.ready_s is not None:
             queued_ns -= max(round((time.monotonic() - call.ready_s) * 1e9), 0)
+        if not is_sampled(call.traceparent):
+            worker.outbox.gather(msgspec.structs.replace(call, queued_ns=queued_ns, ready_s=None))
+            return
         with self._hop(call, "llm.requests", queued_ns) as span:
             span.set("attempt", call.attempt)
-            worker.outbox.post(
+            worker.outbox.gather(
                 msgspec.structs.replace(
                     call, traceparent=span.traceparent, queued_ns=queued_ns, ready_s=None
                 )

@@ -12,8 +12,8 @@
 Reading order: `process` (the loop) · `variables` (what the environment says) · `sdk` (the wiring) ·
 `logs` and `redact` (lines for people) · `open`, `openfile` and `life` (spans whose process may die, or
 this one) · `judge` and `limits` (what
-is well formed) · `otlpjson` and `spanfile` (the trace file) · `resources` · `metrics` and `exemplars`
-(the instruments) · `last` (the metrics file, and what survives a kill) · `otlp` (the network) with
+is well formed) · `otlpjson` and `spanfile` (the trace file) · `resources` · `metrics`, `points` and
+`exemplars` (the sums) · `last` (the metrics file, and what survives a kill) · `otlp` (the network) with
 `destination` (where to), `courier` (a queue and its thread), `gate` (is anybody there), and `otlp_http`,
 `otlp_grpc`, `otlp_spans`, `otlp_logs`, which are imported only when somebody is · `files` (rotation).
 

@@ -20,6 +20,11 @@ _KINDS = 5
 _INT64 = 2**63
 
 
+def is_valid(traceparent: str) -> bool:
+    """Whether a traceparent names a trace and a span of it."""
+    return bool(_is_trace_id(trace_id_of(traceparent)) and _is_span_id(span_id_of(traceparent)))
+
+
 class Dropped(NamedTuple):
     """How much was beyond the limits; `event_attributes` of each event that was kept."""
 
@@ -101,10 +106,6 @@ class Judge:
 
     def _links(self, links: tuple[str, ...]) -> tuple[str, ...]:
         within = links[: self._limits.links]
-        kept = tuple(
-            link
-            for link in within
-            if _is_trace_id(trace_id_of(link)) and _is_span_id(span_id_of(link))
-        )
+        kept = tuple(filter(is_valid, within))
         self.malformed += len(within) - len(kept)
         return kept

@@ -20,11 +20,10 @@ It decides nothing about what is measured. Called by `sdk`.
 
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from opentelemetry.exporter.otlp.json.file.metric_exporter import FileMetricExporter
 from opentelemetry.sdk.metrics import Counter, Histogram
@@ -32,7 +31,6 @@ from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     MetricExportResult,
     MetricsData,
-    PeriodicExportingMetricReader,
 )
 
 from chatbot.telemetry.files import RotatingFile, open_private
@@ -88,22 +86,38 @@ class LastWords:
         self.is_there = False
 
 
-class MetricFile(PeriodicExportingMetricReader):
-    """The reader behind the metrics file: collects at every interval, in a thread of its own, and
-    for the last words when it is told to `keep` them. `also` hears of what goes into the file.
-
-    It is one reader for both, because every further one makes each measurement dearer.
-    """
+class MetricFile:
+    """What is `collect`ed goes into the metrics file at every interval, and into the last words when
+    it is told to `keep` them. `also` hears of what goes into the file."""
 
     def __init__(
-        self, stream: RotatingFile, interval_ms: int, also: Callable[[MetricsData], None]
+        self,
+        stream: RotatingFile,
+        interval_ms: int,
+        collect: Callable[[], MetricsData | None],
+        also: Callable[[MetricsData], None],
     ) -> None:
+        self.interval_s = interval_ms / 1000
+        self._collect = collect
         self._also = also
         self.words = LastWords(stream.path.with_name(f"{stream.path.name}.{os.getppid()}{SUFFIX}"))
+        self._exporter = _exporter(stream)
         self._save_exporter = _exporter(self.words)
-        self._saving = threading.local()
         self._saved_at = float("-inf")
-        super().__init__(_exporter(stream), interval_ms, export_timeout_millis=1000)
+        self._due = time.monotonic() + self.interval_s
+
+    def write_due(self, now: float) -> None:
+        """Write a line if it is time. `now` is monotonic."""
+        if now >= self._due:
+            self._due = now + self.interval_s
+            self.write()
+
+    def write(self) -> None:
+        """Write a line, if there is anything to say. The exporter logs what goes wrong."""
+        metrics = self._collect()
+        if metrics is not None:
+            self._exporter.export(metrics)
+            self._also(metrics)
 
     def keep(self, *, changed: bool) -> bool:
         """Write the last words if there are new ones and it is time, or touch them; return whether
@@ -121,24 +135,12 @@ class MetricFile(PeriodicExportingMetricReader):
         return False
 
     def _save(self) -> bool:
-        self._saving.on = True
-        self._saving.done = False
-        try:
-            self.collect()
-        finally:
-            self._saving.on = False
-        return bool(self._saving.done)
-
-    def _receive_metrics(
-        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **more: Any
-    ) -> None:
-        if getattr(self._saving, "on", False):
-            # It logs what goes wrong, and never raises.
-            result = self._save_exporter.export(metrics_data)
-            self._saving.done = result is MetricExportResult.SUCCESS
-        else:
-            super()._receive_metrics(metrics_data, timeout_millis, **more)
-            self._also(metrics_data)
+        metrics = self._collect()
+        # It logs what goes wrong, and never raises.
+        return (
+            metrics is not None
+            and self._save_exporter.export(metrics) is MetricExportResult.SUCCESS
+        )
 
 
 def adopt(stream: RotatingFile, life: Life) -> dict[str, str]:

@@ -70,11 +70,12 @@ class TraceLog:
     def __init__(self, stream: RotatingFile) -> None:
         self._stream = stream
 
-    def add(self, span: SpanRecord, process: str, pid: int) -> None:
-        """Write a line for a finished span, under the time of its end."""
+    def add(self, span: SpanRecord, process: str, pid: int, *, are_ids_valid: bool = False) -> None:
+        """Write a line for a finished span, under the time of its end. `are_ids_valid`: somebody has
+        looked at them already."""
         status = f"error {quoted(span.error)}" if span.error else "unset"
         ids = f"{span.trace_id} span={span.span_id} parent={span.parent_id or '-'}"
-        if not _are_plain_ids(ids):
+        if not (are_ids_valid or _are_plain_ids(ids)):
             ids = (
                 f"{quoted(span.trace_id)} span={quoted(span.span_id)}"
                 f" parent={quoted(span.parent_id or '-')}"

@@ -1,148 +1,98 @@
-"""Metrics: the instruments of this program, and the way of a `Measurement` into one of them.
+"""Metrics: the series of all processes, added up, as the exporters want them.
 
-Owns the SDK's MeterProvider, each instrument's unit and buckets, and the bound on how many there
-are. It never computes a value: the process that measured has done that. Called by the telemetry
-process; the readers collect in threads of their own.
+Owns which measurements are refused, and the bounds on how many instruments and series there are. What
+an instrument is called and measured in stands in `instruments`; the values were added up where they
+arose (`sums`), and `points` adds those sums up. Called by the telemetry process, in its one thread.
 
-Buckets and units: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/; the request
-duration is in milliseconds here, on purpose.
+The SDK's MeterProvider has no way in for what is added up already: so the data model is filled here,
+and everything behind it is the official exporters'.
 """
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+import time
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader
-from opentelemetry.sdk.metrics.view import View
+import msgspec
+from opentelemetry.sdk.metrics.export import Metric, MetricsData, ResourceMetrics, ScopeMetrics
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from chatbot.messages import AttributeValue, Measurement
-from chatbot.telemetry.exemplars import Contexts, reservoirs
-from chatbot.telemetry.last import METRIC_INTERVAL_MS
+from chatbot.instruments import DECLARED, VALUE_AT_MOST, Kind, kind_of
+from chatbot.messages import AttributeValue, EncodedMeasurement, Measurement
+from chatbot.telemetry import points, redact
+from chatbot.telemetry.exemplars import Choice
+from chatbot.telemetry.points import AnyMeasurement, Attributes, Point, Times
 from chatbot.version import __version__
-
-_SECONDS = tuple(0.01 * 2**n for n in range(14))  # 0.01 … 81.92
-_TOKENS = tuple(float(4**n) for n in range(14))  # 1 … 67,108,864
-_HTTP_MS = (
-    *(5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0),
-    *(10000.0, 20000.0, 40000.0, 80000.0, 160000.0),
-)
-_PIPELINE_MS = (
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0),
-    *(2500.0, 5000.0, 10000.0),
-)
 
 _NAME = re.compile(r"[A-Za-z][-_./A-Za-z0-9]{0,254}", re.ASCII)
 _NAMES_AT_MOST = 256
-_VALUE_AT_MOST = 2**53  # beyond, a double no longer counts by ones; no real usage comes near
+_SERIES_AT_MOST = 2000  # of an instrument, as in the SDK; the rest is one more
+_KNOWN_AT_MOST = 4096
+_OVERFLOW: Attributes = {"otel.metric.overflow": True}
+_SCOPE = InstrumentationScope("chatbot", __version__)
+
+_encoder = msgspec.msgpack.Encoder()
+_attributes = msgspec.msgpack.Decoder(dict[str, AttributeValue])
+
+_Identity = frozenset[tuple[str, type, AttributeValue]]
 
 
-InstrumentKind = Literal["counter", "histogram", "gauge"]
+class _Instrument:
+    """An instrument, and its series by their attributes."""
 
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.points: dict[_Identity, Point] = {}
 
-class Kind(NamedTuple):
-    """What an instrument is declared with; a histogram also has its buckets."""
-
-    unit: str
-    description: str
-    instrument: InstrumentKind = "counter"
-    bounds: tuple[float, ...] = ()
-
-
-def _histogram(unit: str, description: str, bounds: tuple[float, ...]) -> Kind:
-    return Kind(unit, description, "histogram", bounds)
-
-
-DECLARED: dict[str, Kind] = {
-    "http.client.request.duration": _histogram("ms", "Duration of an HTTP request", _HTTP_MS),
-    "gen_ai.client.token.usage": _histogram("{token}", "Tokens used by an operation", _TOKENS),
-    "gen_ai.client.operation.duration": _histogram("s", "Duration of an LLM call", _SECONDS),
-    "gen_ai.client.operation.time_to_first_chunk": _histogram(
-        "s", "Time to the first chunk", _SECONDS
-    ),
-    "chatbot.queue.depth": Kind("{message}", "Messages that wait, by queue", "gauge"),
-    "chatbot.queue.wait": _histogram("ms", "Wait of a message in a queue", _PIPELINE_MS),
-    "chatbot.store.commit.duration": _histogram("ms", "Duration of a commit", _PIPELINE_MS),
-    "chatbot.cache.lookups": Kind("{lookup}", "Cache look-ups, by result"),
-    "chatbot.requests": Kind("{request}", "Requests that ended, by how"),
-    "chatbot.requests.in_flight": Kind("{request}", "Requests that workers have", "gauge"),
-    "chatbot.retries": Kind("{retry}", "LLM calls tried again"),
-    "chatbot.process.restarts": Kind("{restart}", "Processes started again after a crash"),
-    "chatbot.telemetry.exported": Kind("{span}", "Spans written or sent, by exporter"),
-    "chatbot.telemetry.dropped": Kind("{record}", "Telemetry given up, by reason"),
-    "chatbot.telemetry.write_failures": Kind("{failure}", "Writes that the disk refused, by file"),
-    "chatbot.telemetry.lost_lines": Kind("{line}", "Lines that the disk never took, by file"),
-}
-
-
-class Instrument(NamedTuple):
-    """An instrument of the SDK: what it is, its method that takes a value, and its buckets."""
-
-    kind: InstrumentKind
-    take: Callable[[int | float, dict[str, AttributeValue], Context | None], None]
-    bounds: tuple[float, ...] = ()
-
-
-class _Sum:
-    """What a counter is to be raised by, and the last measurement of it."""
-
-    __slots__ = ("add", "attributes", "last", "total", "traceparent")
-
-    def __init__(self, counter: Instrument, attributes: dict[str, AttributeValue]) -> None:
-        self.add = counter.take
-        self.attributes = attributes
-        self.total: int | float = 0
-        self.last: int | float = 0
-        self.traceparent = ""
+    def point(self, attributes: Attributes, choice: Choice) -> Point:
+        """Return the point with these attributes, in whatever order they are."""
+        identity = _identity(attributes)
+        if identity not in self.points and len(self.points) >= _SERIES_AT_MOST:
+            attributes, identity = _OVERFLOW, _identity(_OVERFLOW)
+        if identity not in self.points:
+            self.points[identity] = points.point(attributes, self.kind, choice)
+        return self.points[identity]
 
 
 class Meters:
-    """Every instrument, created on its first measurement.
+    """Every instrument, made by its first measurement.
 
     Names that are not declared are taken as they come (`llm.usage.<path>` follows what servers
     report), but no more than 256 of them in all, because a server can make up any number.
-
-    The counters of a batch are summed up here, and the SDK is told the sums by `flush`: it takes
-    several times as long for each value that it is told.
     """
 
-    def __init__(
-        self, resource: Resource, readers: list[MetricReader], interval_ms: int = METRIC_INTERVAL_MS
-    ) -> None:
-        view = View(instrument_name="*", exemplar_reservoir_factory=reservoirs(interval_ms))
-        provider = MeterProvider(readers, resource, shutdown_on_exit=False, views=[view])
+    def __init__(self, resource: Resource, choice: Choice = Choice()) -> None:  # noqa: B008 - immutable
         self.changed = False
-        self._meter = provider.get_meter("chatbot", __version__)
-        self._instruments: dict[str, Instrument] = {}
+        self._resource = resource
+        self._choice = choice
+        self._start_ns = time.time_ns()
+        self._instruments: dict[str, _Instrument] = {}
         self._undeclared = 0
-        self._sums: dict[tuple[str, tuple[tuple[str, AttributeValue], ...]], _Sum] = {}
-        self._contexts = Contexts()
-        self._exemplified: set[tuple[str, int]] = set()
+        # A series is known by its encoded attributes: decoding and hashing them takes ten times as long.
+        self._known: dict[tuple[str, str, bytes], Point] = {}
 
-    def add(self, measurement: Measurement) -> str:
-        """Record a measurement; return why it was refused, or an empty string."""
-        value = measurement.value
-        if not -_VALUE_AT_MOST <= value <= _VALUE_AT_MOST:  # NaN is not, either
-            return "value"  # one infinity would spoil the sum for good
-        instrument = self._instruments.get(measurement.name)
-        if instrument is None:
-            if reason := self._declare(measurement):
-                return reason
-            instrument = self._instruments[measurement.name]
-        if measurement.instrument != instrument.kind:
-            return "instrument"
-        if instrument.kind == "gauge":
-            instrument.take(value, measurement.attributes, None)
-        elif value < 0:
+    def add(self, measurement: AnyMeasurement) -> str:
+        """Take what was measured; return why it was refused, or an empty string."""
+        value, count = measurement.value, measurement.count
+        if count < 1 or not -VALUE_AT_MOST * count <= value <= VALUE_AT_MOST * count:
+            return "value"  # NaN is not, either; and one infinity would spoil the sum for good
+        if value < 0 and measurement.instrument != "gauge":
             return "value"
-        elif instrument.kind == "counter":
-            self._sum(measurement, instrument)
-        else:
-            context = self._context(measurement, instrument.bounds)
-            instrument.take(value, measurement.attributes, context)
+        encoded = (
+            bytes(measurement.attributes)
+            if type(measurement) is EncodedMeasurement
+            else _encoder.encode(measurement.attributes)
+        )
+        key = (measurement.name, measurement.instrument, encoded)
+        point = self._known.get(key)
+        if point is None:
+            found = self._find(measurement, encoded)
+            if isinstance(found, str):
+                return found
+            if len(self._known) >= _KNOWN_AT_MOST:
+                self._known.clear()
+            point = self._known[key] = found
+        if not point.add(measurement, time.time_ns()):
+            return "value"
         self.changed = True
         return ""
 
@@ -150,71 +100,49 @@ class Meters:
         """Add to one of the telemetry process's own counters, which are declared and so fit."""
         self.add(Measurement(name, "counter", value, attributes))
 
-    def flush(self) -> None:
-        """Tell the SDK what the counters have come to since the last time."""
-        self._exemplified.clear()
-        sums, self._sums = self._sums, {}
-        for each in sums.values():
-            # The last one goes by itself: an exemplar has the value of one measurement.
-            context = self._contexts.of(each.traceparent)
-            if context is not None and each.total != each.last:
-                each.add(each.total - each.last, each.attributes, None)
-                each.add(each.last, each.attributes, context)
-            else:
-                each.add(each.total, each.attributes, context)
-
-    def _context(self, measurement: Measurement, bounds: tuple[float, ...]) -> Context | None:
-        """Return the context for an exemplar: for one measurement in each bucket and batch, since a
-        bucket shows only one."""
-        place = (measurement.name, bisect_left(bounds, measurement.value))
-        if place in self._exemplified:
+    def collect(self) -> MetricsData | None:
+        """Return all that there is, as it stands; None where nothing was measured."""
+        times = Times(self._start_ns, time.time_ns())
+        metrics = [
+            Metric(
+                name,
+                each.kind.description,
+                each.kind.unit,
+                points.data(each.kind, list(each.points.values()), times),
+            )
+            for name, each in self._instruments.items()
+        ]
+        if not metrics:
             return None
-        context = self._contexts.of(measurement.traceparent)
-        if context is not None:
-            self._exemplified.add(place)
-        return context
+        return MetricsData(
+            [ResourceMetrics(self._resource, [ScopeMetrics(_SCOPE, metrics, "")], "")]
+        )
 
-    def _sum(self, measurement: Measurement, counter: Instrument) -> None:
-        attributes = measurement.attributes
-        key = (measurement.name, tuple(attributes.items()))
-        sum_ = self._sums.get(key)
-        if sum_ is None:
-            sum_ = self._sums[key] = _Sum(counter, attributes)
-        sum_.total += measurement.value
-        sum_.last = measurement.value
-        sum_.traceparent = measurement.traceparent
-
-    def _declare(self, measurement: Measurement) -> str:
-        """Make the instrument of a name that was not seen yet; return why there is none."""
-        name = measurement.name
-        kind = DECLARED.get(name)
-        if kind is None:
-            if not _NAME.fullmatch(name):
-                return "name"
-            if self._undeclared >= _NAMES_AT_MOST:
-                return "too_many_names"
-            self._undeclared += 1
-            kind = _undeclared(measurement)
-        self._instruments[name] = self._create(name, kind)
-        return ""
-
-    def _create(self, name: str, kind: Kind) -> Instrument:
-        about = (name, kind.unit, kind.description)
-        take: Callable[..., None]
-        if kind.instrument == "counter":
-            take = self._meter.create_counter(*about).add
-        elif kind.instrument == "gauge":
-            take = self._meter.create_gauge(*about).set
-        else:
-            bounds = kind.bounds
-            take = self._meter.create_histogram(
-                *about, explicit_bucket_boundaries_advisory=bounds
-            ).record
-        return Instrument(kind.instrument, take, kind.bounds)
+    def _find(self, measurement: AnyMeasurement, encoded: bytes) -> Point | str:
+        """Return the point of a series that was not seen yet, or why there is none."""
+        name = (
+            measurement.name.lower()
+        )  # as the specification has it, names differ in more than case
+        instrument = self._instruments.get(name)
+        is_new = instrument is None
+        if instrument is None:
+            if name not in DECLARED:
+                if not _NAME.fullmatch(name):
+                    return "name"
+                if self._undeclared >= _NAMES_AT_MOST:
+                    return "too_many_names"
+            instrument = _Instrument(kind_of(name, measurement.instrument))
+        if measurement.instrument != instrument.kind.instrument:
+            return "instrument"
+        try:
+            point = instrument.point(redact.attributes(_attributes.decode(encoded)), self._choice)
+        except msgspec.DecodeError:
+            return "attributes"
+        if is_new:
+            self._undeclared += name not in DECLARED
+            self._instruments[name] = instrument
+        return point
 
 
-def _undeclared(measurement: Measurement) -> Kind:
-    if measurement.instrument == "histogram":
-        return Kind("ms", "", "histogram", _PIPELINE_MS)
-    unit = "{token}" if measurement.name.startswith("llm.usage.") else "1"
-    return Kind(unit, "", measurement.instrument)
+def _identity(attributes: Attributes) -> _Identity:
+    return frozenset((name, type(value), value) for name, value in attributes.items())

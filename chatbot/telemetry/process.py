@@ -23,15 +23,15 @@ from chatbot.actor import batches
 from chatbot.errors import ExitCode
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
+    EncodedMeasurement,
+    EncodedRecord,
     Flush,
     Flushed,
     FromTelemetry,
     LogRecord,
-    Measurement,
     Notice,
     ProcessEnded,
     Ready,
-    Record,
     Report,
     SpanRecord,
     SpanStarted,
@@ -69,8 +69,8 @@ _LOOK_EVERY_S = 0.5  # whether something has waited long enough to be written
 # With the usual thresholds the collector takes as much time to look at them as making them takes.
 _COLLECT_AT = (50_000, 20, 50)
 
-_records = msgspec.msgpack.Decoder(list[Record])
-_record = msgspec.msgpack.Decoder(Record)
+_records = msgspec.msgpack.Decoder(list[EncodedRecord])
+_record = msgspec.msgpack.Decoder(EncodedRecord)
 _raw_records = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
@@ -86,7 +86,7 @@ def main(
     gc.set_threshold(*_COLLECT_AT)
     outbox.send(Ready(os.getpid()))
     in_order = False
-    for batch in batches(inbox, outbox, recorder, _LOOK_EVERY_S):
+    for batch in batches(inbox, outbox, recorder, telemetry.look_every_s):
         stopping = _take_in_hand(telemetry, outbox, batch)
         if stopping:
             in_order = any(isinstance(each, Stop) and each is not inbox.parting for each in batch)
@@ -147,6 +147,11 @@ class Telemetry:
             self._open_file = OpenFile(directory, self._open_spans)
             self._adopt_spans(self._sdk, streams[1], self._life)
             self._life.bury()
+
+    @property
+    def look_every_s(self) -> float:
+        """How often it is to be asked to `take`, if only to see what it is time for."""
+        return min(_LOOK_EVERY_S, self._sdk.interval_s) if self._sdk else _LOOK_EVERY_S
 
     def take(self, batch: list[TelemetryInbox]) -> bool:
         """Spread a batch and put it on the disk; return whether it held a Stop."""
@@ -239,7 +244,8 @@ class Telemetry:
         if report.dropped:
             self._dropped(report.dropped, "queue_full", source)
         records = self._decode(report, source)
-        if redact.suspects(report.payload):
+        is_measured = all(type(record) is EncodedMeasurement for record in records)
+        if not is_measured and redact.suspects(report.payload):
             records = [redact.record(record) for record in records]
         sdk = self._sdk
         for record in records:
@@ -248,7 +254,7 @@ class Telemetry:
                     if sdk is not None:
                         self._open_spans.ended(record.span_id, source)
                         sdk.add_span(record, source)
-                case Measurement():
+                case EncodedMeasurement():
                     if sdk is not None:
                         sdk.add_measurement(record, source)
                 case SpanStarted():
@@ -261,7 +267,7 @@ class Telemetry:
                 case _:
                     assert_never(record)
 
-    def _decode(self, report: Report, source: Source) -> list[Record]:
+    def _decode(self, report: Report, source: Source) -> list[EncodedRecord]:
         """Return the records of a report; of a malformed one those that can be read."""
         try:
             return _records.decode(report.payload)
@@ -329,13 +335,13 @@ def _open_sdk(
     return Sdk(environ, spans, metrics, log, trace_log, life)
 
 
-def _salvage(payload: bytes) -> tuple[list[Record], int]:
+def _salvage(payload: bytes) -> tuple[list[EncodedRecord], int]:
     """Return the records that can be read one by one, and how many cannot (at least one)."""
     try:
         parts = _raw_records.decode(payload)
     except msgspec.DecodeError:  # not even an array: nobody knows how many there were
         return [], 1
-    records: list[Record] = []
+    records: list[EncodedRecord] = []
     bad = 0
     for part in parts:
         try:

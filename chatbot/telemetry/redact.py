@@ -8,7 +8,14 @@ import re
 
 import msgspec
 
-from chatbot.messages import AttributeValue, LogRecord, Measurement, Record, SpanRecord, SpanStarted
+from chatbot.messages import (
+    AttributeValue,
+    EncodedMeasurement,
+    EncodedRecord,
+    LogRecord,
+    SpanRecord,
+    SpanStarted,
+)
 
 MASK = "[redacted]"
 
@@ -47,7 +54,7 @@ def attributes(values: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
     return {name: _value(name, value) for name, value in values.items()}
 
 
-def record(value: Record) -> Record:
+def record(value: EncodedRecord) -> EncodedRecord:
     """Return the record with every string that a foreign text can have reached redacted."""
     match value:
         case LogRecord():
@@ -68,8 +75,8 @@ def record(value: Record) -> Record:
             return msgspec.structs.replace(
                 value, name=text(value.name), attributes=attributes(value.attributes)
             )
-        case Measurement():
-            return msgspec.structs.replace(value, attributes=attributes(value.attributes))
+        case EncodedMeasurement():
+            return value  # who decodes its attributes, once for a series, redacts them
 
 
 def _value(name: str, value: AttributeValue) -> AttributeValue:

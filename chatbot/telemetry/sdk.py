@@ -14,8 +14,9 @@ imports it only when the SDK is not switched off.
 import os
 from collections.abc import Mapping
 
-from chatbot.messages import AttributeValue, LogRecord, Measurement, SpanRecord
+from chatbot.messages import AttributeValue, EncodedMeasurement, LogRecord, SpanRecord
 from chatbot.telemetry import limits
+from chatbot.telemetry.exemplars import choice
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.judge import Judge
 from chatbot.telemetry.last import MetricFile, adopt, metric_interval_ms
@@ -49,9 +50,11 @@ class Sdk:
         self._otlp = Otlp(environ, log, trace_log)
         self._span_file = SpanFile(span_stream, resources)
         interval_ms = metric_interval_ms(environ)
-        self._metric_file = MetricFile(metric_stream, interval_ms, self._otlp.add_metrics)
-        of_program = resources.of_program(os.getpid())
-        self._meters = Meters(of_program, [self._metric_file], interval_ms)
+        chosen = choice(environ.get("OTEL_METRICS_EXEMPLAR_FILTER", ""), interval_ms)
+        self._meters = Meters(resources.of_program(os.getpid()), chosen)
+        self._metric_file = MetricFile(
+            metric_stream, interval_ms, self._meters.collect, self._otlp.add_metrics
+        )
         self._lost_seen: dict[str, int] = {}
         self._exported_seen: dict[str, int] = {}
         self.dropped_so_far = 0
@@ -65,14 +68,20 @@ class Sdk:
                 trace_log.export("adopted", file=name)
 
     @property
+    def interval_s(self) -> float:
+        """How long it is from one line of metrics to the next."""
+        return self._metric_file.interval_s
+
+    @property
     def collector(self) -> str:
         """Where OTLP goes just now; empty: nowhere."""
         return self._otlp.collector
 
     def add_span(self, record: SpanRecord, source: Source) -> None:
         """Take a finished span: a line for it, and its export."""
-        self._trace_log.add(record, source.role, source.pid)
         judged = self._judge.judge(record)
+        are_valid = judged is not None and judged.record.parent_id == record.parent_id
+        self._trace_log.add(record, source.role, source.pid, are_ids_valid=are_valid)
         if judged is not None:
             self._span_file.add(judged, source)
             self._otlp.add_span(FinishedSpan(judged, self._resources.of(source)))
@@ -81,7 +90,7 @@ class Sdk:
         """Take a line of the log, which has it already, for the collector."""
         self._otlp.add_line(LogLine(record, self._resources.of(source)))
 
-    def add_measurement(self, record: Measurement, source: Source) -> None:
+    def add_measurement(self, record: EncodedMeasurement, source: Source) -> None:
         """Take a measurement; one that no instrument accepts is counted as dropped."""
         if reason := self._meters.add(record):
             self.dropped(1, f"measurement_{reason}", source.role)
@@ -111,7 +120,7 @@ class Sdk:
         successor finds them. `now` is monotonic."""
         self._span_file.write_due(now)
         self._count_losses()
-        self._meters.flush()
+        self._metric_file.write_due(now)
         if self._metric_file.keep(changed=self._meters.changed):
             self._meters.changed = False
 
@@ -138,8 +147,7 @@ class Sdk:
         self._otlp.begin_shutdown()
         self._span_file.write()
         self._count_losses()
-        self._meters.flush()
-        self._metric_file.shutdown()
+        self._metric_file.write()
         self._otlp.finish_shutdown()
         if not self._metric_stream.is_behind:
             self._metric_file.words.take_back()

@@ -5,11 +5,11 @@ here is what a line means for the conversation.
 """
 
 import os
-import time
 from collections.abc import Callable
 from typing import assert_never
 
 from chatbot.errors import ChatbotError, ExitCode, MessageTooLarge, UsageError
+from chatbot.ids import new_request_id, new_session_id
 from chatbot.messages import (
     Answered,
     Cancelled,
@@ -25,7 +25,7 @@ from chatbot.sanitize import well_formed
 from chatbot.settings import UiSettings
 from chatbot.ui import commands, export, listing
 from chatbot.ui.conversation import Conversation, Explicit
-from chatbot.ui.exchange import GIVEN_UP, Exchange, Leave, new_request_id
+from chatbot.ui.exchange import GIVEN_UP, Exchange, Leave
 from chatbot.ui.manage import Library
 from chatbot.ui.view import Notices, View
 
@@ -324,8 +324,3 @@ def _is_finished(message: StoredMessage) -> bool:
 def _start_of(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 60 else f"{line[:59]}…"
-
-
-def new_session_id() -> str:
-    """Return a session id: the time in Unix seconds, and a suffix that keeps it unique."""
-    return f"session_{int(time.time())}_{os.urandom(3).hex()}"

@@ -5,13 +5,13 @@ a turn asks for it to be cancelled, and a second one leaves.
 """
 
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TypeVar, assert_never
 
 from chatbot.errors import ChatbotError, ExitCode, MessageTooLarge
+from chatbot.ids import new_request_id
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     Answered,
@@ -400,12 +400,3 @@ class Exchange:
 def text_of(terminal: Terminal) -> str:
     """Return what came of the answer, whole or not."""
     return terminal.completion.text if isinstance(terminal, Answered) else terminal.text
-
-
-def new_request_id() -> str:
-    """Return an id that no other request has.
-
-    It begins with the time, so that new ones stand side by side in the database's index, and a row
-    does not change a page of its own there.
-    """
-    return f"req_{time.time_ns() // 1_000_000:012x}{os.urandom(6).hex()}"

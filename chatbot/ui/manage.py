@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from chatbot.errors import ExitCode
+from chatbot.ids import new_request_id
 from chatbot.messages import (
     CacheRead,
     Delete,
@@ -29,7 +30,7 @@ from chatbot.messages import (
 )
 from chatbot.settings import Manage
 from chatbot.ui import export, listing
-from chatbot.ui.exchange import GIVEN_UP, Exchange, new_request_id
+from chatbot.ui.exchange import GIVEN_UP, Exchange
 from chatbot.ui.newfile import write_new
 from chatbot.ui.terminal import Terminal as Keyboard
 from chatbot.ui.view import Notices, Output, View

@@ -104,6 +104,8 @@ class Ui:
             case "manage":
                 assert self._settings.manage is not None  # noqa: S101 - the settings made it so
                 return self._library.do(self._settings.manage)
+            case "simulate":
+                raise AssertionError("the simulated sessions are another room")
             case mode:
                 assert_never(mode)
         return self._chat.code

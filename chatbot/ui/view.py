@@ -301,6 +301,7 @@ class JsonView:
         fields = msgspec.structs.asdict(terminal)
         traceparent = fields.pop("traceparent")
         fields.pop("attempt")
+        fields.pop("timing", None)  # a chat's calls are not measured
         if isinstance(terminal, Answered):
             completion = msgspec.structs.asdict(fields.pop("completion"))
             fields |= completion

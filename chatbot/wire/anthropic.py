@@ -42,7 +42,7 @@ _ERROR_TYPES = {
 }
 
 
-class _Block(msgspec.Struct):
+class _Block(msgspec.Struct, gc=False):
     """A content block, or a delta; `type` says which of the texts it has."""
 
     type: str = ""
@@ -51,7 +51,7 @@ class _Block(msgspec.Struct):
     stop_reason: str | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     type: str | None = None
     error: Any = None
     id: str | None = None
@@ -61,7 +61,7 @@ class _Message(msgspec.Struct):
     usage: dict[str, Any] | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, gc=False):
     """Untyped below the type: an event that is not known may hold anything, and is ignored."""
 
     type: str | None = None
@@ -281,10 +281,13 @@ class AnthropicProducer:
         """Write the event that ends a stream in its middle."""
         return _named("error", {"error": {"type": "overloaded_error", "message": message}})
 
-    def whole(self, text: str, reason: str, count: TokenCount) -> bytes:
+    def whole(self, text: str, reason: str, count: TokenCount, reasoning: str = "") -> bytes:
         """Write the answer as one object."""
+        content = [{"type": "text", "text": text}] if text else []
+        if reasoning:
+            content.insert(0, {"type": "thinking", "thinking": reasoning, "signature": ""})
         rest: dict[str, Any] = {
-            "content": [{"type": "text", "text": text}] if text else [],
+            "content": content,
             "stop_reason": _REASONS.get(reason, reason),
             "stop_sequence": None,
             "usage": {"input_tokens": count.input_tokens, "output_tokens": count.output_tokens},

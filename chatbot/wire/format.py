@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from chatbot.messages import ChatMessage, Options, Target
+from chatbot.messages import ChatMessage, Durations, Options, Target
 
 MAX_LINE_BYTES = 1024 * 1024
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
@@ -20,13 +20,13 @@ _USAGE_VALUES = 64
 _USAGE_PATH_CHARS = 200
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, gc=False):
     """A piece of the visible answer, never empty."""
 
     text: str
 
 
-class Reasoning(msgspec.Struct, frozen=True):
+class Reasoning(msgspec.Struct, frozen=True, gc=False):
     """A piece of the model's thinking, never empty."""
 
     text: str
@@ -45,6 +45,12 @@ class Used(msgspec.Struct, frozen=True):
     usage: dict[str, int]
 
 
+class Served(msgspec.Struct, frozen=True):
+    """The server's own durations, where it tells them. They are no usage: nothing is counted by them."""
+
+    durations: Durations
+
+
 class Finished(msgspec.Struct, frozen=True):
     """The explicit end of the answer, with the server's own word for the reason (empty: it gave none).
 
@@ -55,7 +61,7 @@ class Finished(msgspec.Struct, frozen=True):
     reason: str
 
 
-Event = Text | Reasoning | Identified | Used | Finished
+Event = Text | Reasoning | Identified | Used | Served | Finished
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -82,13 +88,17 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 
 class TokenCount(msgspec.Struct, frozen=True):
-    """True usage and durations of a simulated answer, for a producer's last event."""
+    """True usage and durations of a simulated answer, for a producer's last event.
+
+    The `reasoning_tokens` are among the `output_tokens`.
+    """
 
     input_tokens: int
     output_tokens: int
     load_ns: int = 0
     prompt_ns: int = 0
     generate_ns: int = 0
+    reasoning_tokens: int = 0
 
 
 class Parser(Protocol):
@@ -117,7 +127,7 @@ class Producer(Protocol):
     def reasoning(self, piece: str) -> bytes: ...
     def end(self, reason: str, count: TokenCount) -> bytes: ...
     def error(self, message: str) -> bytes: ...
-    def whole(self, text: str, reason: str, count: TokenCount) -> bytes: ...
+    def whole(self, text: str, reason: str, count: TokenCount, reasoning: str = "") -> bytes: ...
 
 
 class Format(Protocol):

@@ -8,7 +8,7 @@ the same lines come out before the same error.
 Source of the event stream format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from chatbot.errors import WireError
 from chatbot.wire.format import MAX_LINE_BYTES, MAX_RESPONSE_BYTES
@@ -43,6 +43,21 @@ class LineSplitter:
                 "malformed",
                 f"the response is larger than {MAX_RESPONSE_BYTES // 2**20} MiB, giving it up",
             )
+
+    def passes(self, data: bytes) -> bool:
+        """Whether these bytes are whole lines, ended by LF alone, after whole lines; if so, they count as
+        taken. Servers write that way: it spares their bytes the splitting that anything else needs."""
+        if (
+            self._partial
+            or self._after_cr
+            or not data.endswith(b"\n")
+            or len(data) > MAX_LINE_BYTES
+            or self._total + len(data) > MAX_RESPONSE_BYTES
+            or b"\r" in data
+        ):
+            return False
+        self._total += len(data)
+        return True
 
     def close(self) -> bytes:
         """Return what stands after the last line end; empty if nothing does."""
@@ -94,16 +109,23 @@ class SseDecoder:
         self._event = ""
         self._data: list[bytes] = []
 
-    def feed(self, data: bytes) -> Iterator[tuple[str, bytes]]:
+    def feed(self, data: bytes) -> Iterable[tuple[str, bytes]]:
         """Yield the events that these bytes complete. Raises WireError beyond a cap."""
-        for line in self._lines.feed(data):
-            if line:
-                self._take(line)
-            elif self._data:
-                yield self._dispatch()
+        goes_on = self._data or self._event or (self._at_start and data.startswith(_BOM))
+        if goes_on or not self._lines.passes(data):
+            return self._take_lines(self._lines.feed(data))
+        self._at_start = False
+        lines = data.split(b"\n")
+        lines.pop()
+        if any(lines[1::2]) or len(lines) % 2:  # not every event is one line
+            return self._take_lines(lines)
+        events: list[tuple[str, bytes]] = []
+        for line in lines[::2]:
+            if line.startswith(b"data: "):
+                events.append(("", line[6:]))
             else:
-                self._event = ""
-                self._at_start = False
+                events += self._take_lines((line, b""))
+        return events
 
     def close(self) -> Iterator[tuple[str, bytes]]:
         """Yield the last event, where no blank line ends it.
@@ -115,6 +137,16 @@ class SseDecoder:
             self._take(line)
         if self._data:
             yield self._dispatch()
+
+    def _take_lines(self, lines: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
+        for line in lines:
+            if line:
+                self._take(line)
+            elif self._data:
+                yield self._dispatch()
+            else:
+                self._event = ""
+                self._at_start = False
 
     def _take(self, line: bytes) -> None:
         if self._at_start:

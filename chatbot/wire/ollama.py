@@ -1,7 +1,7 @@
 """The Ollama format: newline-delimited JSON, one object per piece, the last with `done: true`.
 
 Source: https://github.com/ollama/ollama/blob/main/docs/api.md. An error can come as a line of its
-own under a status of 200. `prompt_eval_count` is left out when the prompt was cached.
+own under a status of 200. `prompt_eval_count` is left out when the prompt was cached. Durations are in ns.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from chatbot.messages import ChatMessage, Options, Target
+from chatbot.messages import ChatMessage, Durations, Options, Target
 from chatbot.wire import failures, values
 from chatbot.wire.format import (
     ChatRequest,
@@ -17,6 +17,7 @@ from chatbot.wire.format import (
     HttpRequest,
     Identified,
     Reasoning,
+    Served,
     Text,
     TokenCount,
     Used,
@@ -29,12 +30,12 @@ _OPTION_NAMES = {"max_tokens": "num_predict"}
 _TOP_LEVEL_OPTIONS = frozenset({"format", "keep_alive", "think"})
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     content: str | None = None
     thinking: str | None = None
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, gc=False):
     error: Any = None
     model: str | None = None
     message: _Message | None = None
@@ -42,6 +43,10 @@ class _Line(msgspec.Struct):
     done_reason: str | None = None
     prompt_eval_count: int | None = None
     eval_count: int | None = None
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_duration: int | None = None
 
 
 class _Model(msgspec.Struct):
@@ -160,7 +165,7 @@ class OllamaParser(StreamParser):
 
     def _read(self, payload: bytes) -> Sequence[Event]:
         line = decode_event(payload, _line)
-        if failures.is_error(line.error):
+        if line.error is not None and failures.is_error(line.error):
             raise failures.from_event(line.error)
         events: list[Event] = []
         if line.model and not self._identified:
@@ -175,6 +180,15 @@ class OllamaParser(StreamParser):
             counts = (("input_tokens", line.prompt_eval_count), ("output_tokens", line.eval_count))
             if usage := {k: n for k, n in counts if n is not None and 0 <= n < 2**63}:
                 events.append(Used(usage))
+            told = (
+                line.total_duration,
+                line.load_duration,
+                line.prompt_eval_duration,
+                line.eval_duration,
+            )
+            if any(told):
+                durations = (n if n is not None and 0 <= n < 2**63 else 0 for n in told)
+                events.append(Served(Durations(*durations)))
             events.append(self._finish(line.done_reason or ""))
         return events
 
@@ -209,10 +223,13 @@ class OllamaProducer:
         """Write the line that ends a stream in its middle."""
         return values.encode({"error": message}) + b"\n"
 
-    def whole(self, text: str, reason: str, count: TokenCount) -> bytes:
+    def whole(self, text: str, reason: str, count: TokenCount, reasoning: str = "") -> bytes:
         """Write the answer as one object."""
+        message = {"role": "assistant", "content": text}
+        if reasoning:
+            message["thinking"] = reasoning
         rest = {
-            "message": {"role": "assistant", "content": text},
+            "message": message,
             "done": True,
             "done_reason": reason,
             "total_duration": count.load_ns + count.prompt_ns + count.generate_ns,

@@ -36,21 +36,21 @@ _ERROR_TYPES = {
 }
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: Any = None
     refusal: str | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int | None = None
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     error: Any = None
     object: str | None = None
     message: Any = None
@@ -181,7 +181,7 @@ class OpenAiParser(StreamParser):
         return [*events, self._finish(self._reason)]
 
     def _read(self, payload: bytes) -> Sequence[Event]:
-        if payload.strip() == b"[DONE]":
+        if not payload.startswith(b"{") and payload.strip() == b"[DONE]":
             return [self._finish(self._reason or "")]
         return self._read_chunk(decode_event(payload, _chunk))
 
@@ -189,7 +189,7 @@ class OpenAiParser(StreamParser):
         return [] if self._reason is None else [self._finish(self._reason)]
 
     def _read_chunk(self, chunk: _Chunk) -> list[Event]:
-        if failures.is_error(chunk.error):
+        if chunk.error is not None and failures.is_error(chunk.error):
             raise failures.from_event(chunk.error)
         if chunk.object == "error":
             raise failures.from_event(chunk.message)
@@ -208,7 +208,7 @@ class OpenAiParser(StreamParser):
                     events.append(Text(text))
             if choice.finish_reason:
                 self._reason = choice.finish_reason
-        if usage := flatten_usage(chunk.usage):
+        if chunk.usage and (usage := flatten_usage(chunk.usage)):
             events.append(Used(usage))
         return events
 
@@ -255,20 +255,25 @@ class OpenAiProducer:
         error = {"message": message, "type": "server_error", "param": None, "code": None}
         return b"data: " + values.encode({"error": error}) + b"\n\n"
 
-    def whole(self, text: str, reason: str, count: TokenCount) -> bytes:
+    def whole(self, text: str, reason: str, count: TokenCount, reasoning: str = "") -> bytes:
         """Write the answer as one object."""
-        message = {"role": "assistant", "content": text, "refusal": None}
+        message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        if reasoning:
+            message["reasoning_content"] = reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
         rest = {"object": "chat.completion", "choices": [choice], "usage": _usage(count)}
         return values.encode(self._base | rest)
 
 
-def _usage(count: TokenCount) -> dict[str, int]:
-    return {
+def _usage(count: TokenCount) -> dict[str, Any]:
+    usage: dict[str, Any] = {
         "prompt_tokens": count.input_tokens,
         "completion_tokens": count.output_tokens,
         "total_tokens": count.input_tokens + count.output_tokens,
     }
+    if count.reasoning_tokens:
+        usage["completion_tokens_details"] = {"reasoning_tokens": count.reasoning_tokens}
+    return usage
 
 
 OPENAI = OpenAiFormat()

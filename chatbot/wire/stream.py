@@ -30,11 +30,17 @@ class StreamParser(ABC):
         """Yield the events that these bytes complete. Raises WireError."""
         if self._finished:
             return
-        for name, payload in self._payloads.feed(data):
-            events = self._take(name, payload)
+        events: list[Event] = []
+        read = self._read
+        try:
+            for name, payload in self._payloads.feed(data):
+                events += read(payload) if not name else self._take(name, payload)
+                if self._finished:
+                    break  # type: ignore[unreachable] # `_read` has set it meanwhile
+        except WireError:
             yield from events
-            if events and isinstance(events[-1], Finished):
-                return
+            raise
+        yield from events  # all at once: to be woken up for each would double what reading it costs
 
     def close(self) -> list[Event]:
         """Return what the end of the body completes. Raises WireError unless the answer is whole."""
@@ -76,7 +82,14 @@ class StreamParser(ABC):
 def decode_event(payload: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode an event. Raises WireError: the error it reports, even if all else in it is malformed."""
     try:
-        return values.decode(payload, decoder)
+        return decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_broken(payload, decoder)
+
+
+def _decode_broken(payload: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    try:
+        return values.decode(payload, decoder)  # what can be mended is
     except WireError:
         if (reported := failures.find_error(payload)) is not None:
             raise reported from None

@@ -1,38 +1,36 @@
 """One LLM call: its attempts, the reading of its stream, and its one terminal message."""
 
 import asyncio
-import contextlib
 import random
-import time
 
 from chatbot.backends import Backend
-from chatbot.errors import CallError, WireError
+from chatbot.errors import CallError
 from chatbot.mailbox import Outbox
 from chatbot.messages import (
     Answered,
     AttributeValue,
     Call,
     Cancelled,
-    Delta,
     Failed,
     Retrying,
-    Sending,
+    Timing,
 )
 from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder, Span
 from chatbot.wire import FORMATS, failures
-from chatbot.wire.format import Parser
 from chatbot.worker import retry
-from chatbot.worker.answer import Answer
-from chatbot.worker.client import Client, Response
+from chatbot.worker.announcer import Announcer
+from chatbot.worker.client import Client
+from chatbot.worker.deadline import Deadline
 from chatbot.worker.faults import FOREIGN
+from chatbot.worker.lag import LagMeter
+from chatbot.worker.reading import Reading
 from chatbot.worker.record import Attempt
 from chatbot.worker.redact import Redactor
 from chatbot.worker.remedy import explain
+from chatbot.worker.response import Response
+from chatbot.worker.timing import Stopwatch
 
-END_OF_BODY_S = (
-    1.0  # how long the end of the body is waited for, so that the connection can be kept
-)
 ERROR_BODY_BYTES = 64 * 1024
 ERROR_BODY_S = 5.0
 
@@ -51,6 +49,8 @@ class LlmCall:
         redact: Redactor,
         recorder: Recorder,
         outbox: Outbox,
+        announcer: Announcer,
+        meter: LagMeter,
     ) -> None:
         self._call = call
         self._backend = backend
@@ -60,22 +60,28 @@ class LlmCall:
         self._redact = redact
         self._recorder = recorder
         self._outbox = outbox
-        self._answer = Answer()
+        self._announcer = announcer
+        self._stopwatch = Stopwatch(meter) if call.measured else None
+        self._reading = Reading(call, settings, outbox, self._stopwatch)
         self._is_answered = False  # a response with status 200 has begun: there is no way back
-        self._seq = 0
-        self._started = time.perf_counter()
-        self._first_token_ms: float | None = None
         self._call_traceparent = ""
-        self._limit: asyncio.Timeout | None = None
+        self._limit: Deadline | None = None
 
     async def run(self) -> Answered | Failed | Cancelled:
         """Make the call. A cancelled task returns `Cancelled`, after its socket is closed."""
+        try:
+            return await self._run()
+        finally:
+            if self._stopwatch is not None:
+                self._stopwatch.stop()
+
+    async def _run(self) -> Answered | Failed | Cancelled:
         call = self._call
         span = self._recorder.hop("process", "llm.requests", call.request_id, call.traceparent)
         with span.announce():
             self._record_wait(span)
             try:
-                async with asyncio.timeout(self._settings.total_timeout_s) as self._limit:
+                with Deadline(self._settings.total_timeout_s) as self._limit:
                     return await self._make(span)
             except CallError as error:
                 failure = error
@@ -87,11 +93,12 @@ class LlmCall:
                 return Cancelled(
                     call.request_id,
                     call.attempt,
-                    self._answer.text,
-                    self._first_token_ms,
-                    self._elapsed_ms(),
+                    self._reading.answer.text,
+                    self._reading.first_token_ms,
+                    self._reading.elapsed_ms(),
+                    timing=self._timing(),
                 )
-            partial = bool(self._answer.text)
+            partial = bool(self._reading.answer.text)
             line = explain(failure, self._backend, call.target.model, partial=partial)
             return self._failed(failure, line, span)
 
@@ -99,14 +106,15 @@ class LlmCall:
         if reason := self._backend.obstacle:
             return self._failed(CallError("auth", reason), reason, span)
         await self._attempt_until_done(span)
-        completion = self._answer.completion(self._call.target.model)
+        completion = self._reading.answer.completion(self._call.target.model)
         return Answered(
             self._call.request_id,
             self._call.attempt,
             completion,
-            self._first_token_ms,
-            self._elapsed_ms(),
+            self._reading.first_token_ms,
+            self._reading.elapsed_ms(),
             call_traceparent=self._call_traceparent,
+            timing=self._timing(),
         )
 
     async def _attempt_until_done(self, span: Span) -> None:
@@ -155,35 +163,31 @@ class LlmCall:
             request = self._format.build_chat(
                 call.target, call.messages, stream=True, api_key=backend.api_key
             )
-            attempt.begin(request.method, server.base_url + request.path)
-            self._tell_sending(retries)
+            attempt.begin(request.method, server.base_url, request.path)
+            if retries:  # it has been told; but its new spans have not
+                self._recorder.flush(sums=False)
+            else:
+                await self._announcer.sending(call)
+            if self._stopwatch is not None:
+                self._stopwatch.sending()
             async with self._client.open(server, request, attempt.traceparent) as response:
                 attempt.responded(response.status)
                 await self._expect_success(response)
                 self._is_answered = True
-                await self._read(response, attempt)
+                await self._reading.read(response, self._format.parser(), attempt)
         except CallError as error:
             error.args = (self._redact(str(error)),)
             attempt.fail(str(error.status or error.kind), error.kind)  # what it said may be content
             raise
         except asyncio.CancelledError:  # by the deadline, or by who asked
-            kind = "timeout" if self._limit is not None and self._limit.expired() else "cancelled"
+            kind = "timeout" if self._limit is not None and self._limit.expired else "cancelled"
             attempt.fail(kind, kind)
             raise
         except BaseException as error:
             attempt.fail(type(error).__name__, type(error).__name__)
             raise
         finally:
-            attempt.end(self._answer)
-
-    def _tell_sending(self, retries: int) -> None:
-        """Put into the pipe, before the first network byte, that a request is being sent: if this
-        process dies, the dispatcher can tell which of its calls may have been paid for. The spans that
-        have begun go along, so that telemetry can end them.
-        """
-        self._recorder.flush()
-        if not retries:
-            self._outbox.send_now(Sending(self._call.request_id, self._call.attempt))
+            attempt.end(self._reading.answer)
 
     async def _expect_success(self, response: Response) -> None:
         """Raise the CallError that a response with an error status is, however its body ends."""
@@ -196,64 +200,6 @@ class LlmCall:
         except FOREIGN:
             pass  # the status has said enough
         raise failures.from_response(response.status, response.headers, body)
-
-    async def _read(self, response: Response, attempt: Attempt) -> None:
-        """Read the stream. Raises CallError, also when no content comes for too long."""
-        response.refuse_foreign()
-        parser, answer = self._format.parser(), self._answer
-        settings, loop = self._settings, asyncio.get_running_loop()
-        content_due = loop.time() + settings.content_timeout_s
-        try:
-            # The transport limits silence too, but forgets to once a chunk's size was malformed.
-            first_s = min(settings.read_timeout_s, settings.content_timeout_s)
-            async with asyncio.timeout(first_s) as deadline:
-                async for data in response:
-                    now = loop.time()
-                    if self._take(parser, data, attempt):
-                        content_due = now + settings.content_timeout_s
-                    if answer.finished:
-                        break
-                    deadline.reschedule(min(now + settings.read_timeout_s, content_due))
-            if not answer.finished:
-                self._close(parser, attempt)
-        except FOREIGN as error:
-            with contextlib.suppress(WireError):  # the reason may have come, if not the last mark
-                self._close(parser, attempt)
-            if answer.finished:
-                return
-            if deadline.expired():
-                raise _silence(settings, deadline.when() == content_due) from error
-            raise
-        await response.drain(END_OF_BODY_S)
-
-    def _take(self, parser: Parser, data: bytes, attempt: Attempt) -> bool:
-        """Take in what one read brought; return whether there was content in it.
-
-        What came before an error in the same read is kept.
-        """
-        try:
-            for event in parser.feed(data):
-                self._answer.take(event)
-        finally:
-            has_content = self._pass_on(attempt)
-        return has_content
-
-    def _close(self, parser: Parser, attempt: Attempt) -> None:
-        for event in parser.close():
-            self._answer.take(event)
-        self._pass_on(attempt)
-
-    def _pass_on(self, attempt: Attempt) -> bool:
-        call = self._call
-        pieces = self._answer.fresh()
-        if pieces and self._first_token_ms is None:
-            self._first_token_ms = self._elapsed_ms()
-            attempt.first_chunk()
-        if call.stream:
-            for piece, reasoning in pieces:
-                self._outbox.send(Delta(call.request_id, call.attempt, self._seq, piece, reasoning))
-                self._seq += 1
-        return bool(pieces)
 
     def _failed(self, error: CallError, line: str, span: Span) -> Failed:
         span.set("error.type", error.kind)
@@ -273,28 +219,26 @@ class LlmCall:
             error.kind,
             line,
             error.status,
-            self._answer.text,
-            self._first_token_ms,
-            self._elapsed_ms(),
+            self._reading.answer.text,
+            self._reading.first_token_ms,
+            self._reading.elapsed_ms(),
+            timing=self._timing(),
         )
+
+    def _timing(self) -> Timing | None:
+        if self._stopwatch is None:
+            return None
+        return self._stopwatch.timing(self._reading.answer.served)
 
     def _record_wait(self, process: Span) -> None:
         call = self._call
         if call.queued_ns:
             wait_ns = max(process.start_ns - call.queued_ns, 0)
-            wait = self._recorder.span(
-                "queue_wait", parent=call.traceparent, start_ns=call.queued_ns
-            )
-            wait.end(call.queued_ns + wait_ns)
-            self._recorder.observe("chatbot.queue.wait", wait_ns / 1e6, _QUEUE, wait.exemplar)
-
-    def _elapsed_ms(self) -> float:
-        return (time.perf_counter() - self._started) * 1000
-
-
-def _silence(settings: WorkerSettings, despite_bytes: bool) -> CallError:
-    if despite_bytes:
-        said = f"nothing but keep-alives for {settings.content_timeout_s:g} s"
-    else:
-        said = f"not a byte for {settings.read_timeout_s:g} s"
-    return CallError("timeout", said)
+            exemplar = ""
+            if process.is_recorded:
+                wait = self._recorder.span(
+                    "queue_wait", parent=call.traceparent, start_ns=call.queued_ns
+                )
+                wait.end(call.queued_ns + wait_ns)
+                exemplar = wait.exemplar
+            self._recorder.observe("chatbot.queue.wait", wait_ns / 1e6, _QUEUE, exemplar)

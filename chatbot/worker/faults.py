@@ -1,42 +1,40 @@
-"""What the exceptions of the HTTP libraries mean for a call.
+"""What the exceptions of the HTTP library mean for a call.
 
 The one question that matters behind them: was the request surely not sent ("unreachable", may be
-tried again), or may a server have taken it? The transport's own mapping does not answer that (it
-calls a dropped connection a connect timeout), so the cause underneath decides.
+tried again), or may a server have taken it?
 """
 
 import ssl
 
 import aiohttp
-import httpx
 
 from chatbot.errors import CallError
 from chatbot.wire.failures import one_line
 
-# Everything the libraries are known to raise; an asyncio time-out is an OSError as well.
-FOREIGN = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError)
+# Everything the library is known to raise; an asyncio time-out is an OSError as well.
+FOREIGN = (aiohttp.ClientError, OSError)
 
 
-def translate(error: BaseException, *, is_local: bool) -> CallError:
-    """Return the error as one of ours; `is_local` says that the server is on this machine."""
-    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
-    said = one_line(str(cause)) or type(cause).__name__
-    match cause:
-        case aiohttp.ConnectionTimeoutError() | httpx.ConnectTimeout():
+def translate(error: BaseException, *, is_gone: bool) -> CallError:
+    """Return the error as one of ours; `is_gone`: where it refuses a
+    connection, nobody is there who will take one soon."""
+    said = one_line(str(error)) or type(error).__name__
+    match error:
+        case aiohttp.ConnectionTimeoutError():
             return CallError("unreachable", "no connection within the time limit")
         case aiohttp.ClientHttpProxyError():
-            refusal = f"the proxy refused: {cause.status} {one_line(cause.message)}".rstrip()
+            refusal = f"the proxy refused: {error.status} {one_line(error.message)}".rstrip()
             return CallError("unreachable", refusal, should_retry=False)
         case aiohttp.ClientProxyConnectionError():
-            return CallError("unreachable", f"no connection to the proxy: {_reason(cause)}")
+            return CallError("unreachable", f"no connection to the proxy: {_reason(error)}")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return CallError("unreachable", _tls_reason(cause), should_retry=False)
+            return CallError("unreachable", _tls_reason(error), should_retry=False)
         case aiohttp.ClientConnectorError():
             # Where nobody listens on this machine, asking again in a second will not help.
-            refused = isinstance(cause.os_error, ConnectionRefusedError)
-            hopeless = False if refused and is_local else None
-            return CallError("unreachable", _reason(cause), should_retry=hopeless)
-        case aiohttp.InvalidURL() | httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            hopeless = False if refused and is_gone else None
+            return CallError("unreachable", _reason(error), should_retry=hopeless)
+        case aiohttp.InvalidURL():
             return CallError("bad_request", said)
         case aiohttp.ServerTimeoutError() | TimeoutError():
             return CallError("timeout", "no answer within the time limit")
@@ -48,8 +46,8 @@ def translate(error: BaseException, *, is_local: bool) -> CallError:
             return CallError("connection_lost", "the body was cut off")
         case ConnectionResetError():
             return CallError("connection_lost", "the connection was reset")
-        case OSError() if cause.strerror:
-            return CallError("connection_lost", one_line(cause.strerror).lower())
+        case OSError() if error.strerror:
+            return CallError("connection_lost", one_line(error.strerror).lower())
         case _:
             return CallError("connection_lost", said)
 

@@ -3,7 +3,7 @@
     Call ──▶ Sending · Retrying · Delta… · Answered | Failed | Cancelled
     ListModels ──▶ ModelsListed
 
-Every call ends in exactly one terminal message, sent from one place, `Worker._done`.
+Every call ends in exactly one terminal message, sent from one place, `Worker._report`.
 """
 
 import asyncio
@@ -38,8 +38,10 @@ from chatbot.messages import (
 )
 from chatbot.settings import WorkerSettings
 from chatbot.tracing import Recorder
+from chatbot.worker.announcer import Announcer
 from chatbot.worker.call import LlmCall
 from chatbot.worker.client import Client
+from chatbot.worker.lag import LagMeter
 from chatbot.worker.models import list_models
 from chatbot.worker.redact import Redactor, redactor_for
 
@@ -69,7 +71,10 @@ class Worker:
         self._recorder = recorder
         self._redact = redactor_for(settings)
         self._client = Client(settings)
+        self._announcer = Announcer(outbox, recorder)
+        self._meter = LagMeter()
         self._tasks: dict[str, asyncio.Task[Message]] = {}
+        self._ended: list[tuple[Call | ListModels, asyncio.Task[Message]]] = []
         self._stopped = asyncio.Event()
 
     async def serve(self, inbox: Inbox[WorkerInbox]) -> ExitCode:
@@ -90,6 +95,7 @@ class Worker:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=_STOP_S)
+        self._report_ended()
         await self._client.aclose()
         return ExitCode.OK
 
@@ -132,28 +138,40 @@ class Worker:
         task.add_done_callback(partial(self._done, asked))
 
     def _done(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
-        """Report how a task ended: the one place that sends a terminal message.
+        """Have it reported how a task ended, together with those that end in the same turn of the loop."""
+        del self._tasks[asked.request_id]
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._report_ended)
+        self._ended.append((asked, task))
 
-        What was recorded of it goes before that: who has seen the end finds it in the totals, whatever
+    def _report_ended(self) -> None:
+        """Report how tasks ended: the one place that sends terminal messages.
+
+        What was recorded of them goes before that: who has seen the end finds it in the totals, whatever
         becomes of this process.
         """
-        del self._tasks[asked.request_id]
+        ended, self._ended = self._ended, []
         try:
-            self._recorder.flush()
+            self._recorder.flush(through=self._outbox.gather_offered)
         except Exception as defect:  # noqa: BLE001 - telemetry must not keep a call from its end
             self._log_defect(defect)
+        for asked, task in ended:
+            self._report(asked, task)
+        self._outbox.flush()
+
+    def _report(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
         if task.cancelled():  # before its first step, so that nothing was sent
-            self._outbox.send(_cancelled(asked))
+            self._outbox.gather(_cancelled(asked))
         else:
             error = task.exception()
             try:
                 if error is None:
-                    self._outbox.send(task.result())
+                    self._outbox.gather(task.result())
             except Exception as unsendable:  # noqa: BLE001 - whatever it is, the call must end
                 error = unsendable
             if error is not None:  # a defect of ours costs its own call, not the others
                 self._log_defect(error)
-                self._outbox.send(_broken(asked, error))
+                self._outbox.gather(_broken(asked, error))
 
     def _log_defect(self, error: BaseException) -> None:
         trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
@@ -170,6 +188,8 @@ class Worker:
             self._redact,
             self._recorder,
             self._outbox,
+            self._announcer,
+            self._meter,
         ).run()
 
     async def _list_models(self, message: ListModels) -> Message:

@@ -77,11 +77,12 @@ class Attempt:
         """The header to send with the request; empty: none."""
         return self._span.traceparent
 
-    def begin(self, method: str, url: str) -> None:
+    def begin(self, method: str, base_url: str, path: str) -> None:
         """Note the request, and that it is being sent now. The URL has no query and no user in it:
         the settings refuse one that has."""
-        self._span.update({"http.request.method": method, "url.full": url})
-        self._span.announce()
+        if self._span.is_recorded:
+            self._span.update({"http.request.method": method, "url.full": base_url + path})
+            self._span.announce()
 
     def responded(self, status: int) -> None:
         """Note that the response's head has come. The transport speaks one version of HTTP."""

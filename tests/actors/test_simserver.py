@@ -13,19 +13,20 @@ from typing import Any
 import pytest
 
 from chatbot import host
+from chatbot.distribution import constant
 from chatbot.errors import UsageError
 from chatbot.settings import SimServerSettings
 from chatbot.simserver.http1 import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from chatbot.simserver.server import SimServer
 
 DEADLINE_S = 10.0
-INSTANT = SimServerSettings(first_token_s=0, inter_chunk_s=0, chunks=4)
+INSTANT = SimServerSettings(first_token=constant(0), inter_chunk=constant(0), chunks=constant(4))
 
 
 @contextmanager
-def serving(settings: SimServerSettings = INSTANT) -> Iterator[tuple[SimServer, str]]:
+def serving(settings: SimServerSettings = INSTANT, *limits: Any) -> Iterator[tuple[SimServer, str]]:
     """Run a server in a thread with a loop of its own; yield it and its address."""
-    server = SimServer(settings)
+    server = SimServer(settings, *limits)
     started = threading.Event()
     ended: list[Callable[[], object]] = []
     address: list[str] = []
@@ -150,7 +151,9 @@ def test_a_connection_serves_one_request_after_the_other(instant: str) -> None:
 
 
 def test_pipelined_requests_are_answered_in_order() -> None:
-    with serving(SimServerSettings(first_token_s=0.01, inter_chunk_s=0, chunks=1)) as (_, address):
+    with serving(
+        SimServerSettings(first_token=constant(0.01), inter_chunk=constant(0), chunks=constant(1))
+    ) as (_, address):
         asked = [
             post(
                 "/api/chat", ask(stream=n % 2 == 0, model=f"m{n}" if n % 3 else "sim"), close=False
@@ -233,7 +236,7 @@ def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(instant: str) ->
 
 
 def test_a_client_that_leaves_stops_the_generation() -> None:
-    slow = SimServerSettings(first_token_s=0, inter_chunk_s=30, chunks=9)
+    slow = SimServerSettings(first_token=constant(0), inter_chunk=constant(30), chunks=constant(9))
     with serving(slow) as (server, address):
         for body in (ask(), ask(stream=False)):
             with connect(address) as sock:
@@ -244,7 +247,7 @@ def test_a_client_that_leaves_stops_the_generation() -> None:
 
 
 def test_stopping_ends_what_is_under_way() -> None:
-    with serving(SimServerSettings(first_token_s=60)) as (server, address):
+    with serving(SimServerSettings(first_token=constant(60))) as (server, address):
         sock = connect(address)
         sock.sendall(post("/api/chat", ask()))
         eventually(lambda: server.active == 1)
@@ -255,7 +258,9 @@ def test_stopping_ends_what_is_under_way() -> None:
 
 def test_a_client_that_does_not_read_holds_the_answer_back() -> None:
     many = 100_000
-    with serving(SimServerSettings(first_token_s=0, inter_chunk_s=0, chunks=many)) as (
+    with serving(
+        SimServerSettings(first_token=constant(0), inter_chunk=constant(0), chunks=constant(many))
+    ) as (
         server,
         address,
     ):
@@ -273,7 +278,11 @@ def test_a_client_that_does_not_read_holds_the_answer_back() -> None:
 
 def test_pieces_come_when_they_are_due_and_never_early() -> None:
     with (
-        serving(SimServerSettings(first_token_s=0.1, inter_chunk_s=0.02, chunks=10)) as (
+        serving(
+            SimServerSettings(
+                first_token=constant(0.1), inter_chunk=constant(0.02), chunks=constant(10)
+            )
+        ) as (
             _,
             address,
         ),
@@ -292,7 +301,9 @@ def test_pieces_come_when_they_are_due_and_never_early() -> None:
 
 
 def test_a_whole_answer_comes_when_its_last_piece_is_due() -> None:
-    slow = SimServerSettings(first_token_s=0.05, inter_chunk_s=0.0103, chunks=4)
+    slow = SimServerSettings(
+        first_token=constant(0.05), inter_chunk=constant(0.0103), chunks=constant(4)
+    )
     with serving(slow) as (_, address):
         begun = time.monotonic()
         exchange(address, post("/api/chat", ask(stream=False)))
@@ -316,3 +327,19 @@ def test_a_port_in_use_is_told_in_one_line_with_the_remedy(instant: str) -> None
 def test_a_port_that_does_not_exist_is_refused(port: int) -> None:
     with pytest.raises(UsageError, match="0 to 65535"):
         host.run_async(SimServer(SimServerSettings(port=port)).start())
+
+
+def test_a_server_that_has_all_its_files_open_says_so_once() -> None:
+    said: list[str] = []
+    with serving(INSTANT, 1 << 20, said.append) as (_, address), connect(address) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+    assert said == []
+    with serving(INSTANT, 4, said.append) as (_, address):
+        for _ in range(3):
+            with connect(address) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert client.recv(15) == b"HTTP/1.1 200 OK"
+    [line] = said
+    assert "all 4 files open" in line
+    assert "ulimit -n" in line

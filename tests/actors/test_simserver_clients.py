@@ -8,6 +8,7 @@ import ollama
 import openai
 import pytest
 
+from chatbot.distribution import constant
 from chatbot.settings import SimServerSettings
 from tests.actors.test_simserver import serving
 
@@ -15,9 +16,16 @@ QUESTION: Any = [{"role": "user", "content": "hello there"}]
 CHUNKS = 16
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with serving(SimServerSettings(first_token_s=0.001, inter_chunk_s=0, chunks=CHUNKS)) as (_, at):
+@pytest.fixture(scope="module", params=[False, True], ids=["", "truth"])
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    with serving(
+        SimServerSettings(
+            first_token=constant(0.001),
+            inter_chunk=constant(0.001),
+            chunks=constant(CHUNKS),
+            truth=request.param,
+        )
+    ) as (_, at):
         yield at
 
 
@@ -146,3 +154,69 @@ def test_every_format_is_given_the_same_text(
     third = ollama_client.chat("sim", QUESTION)
     assert block.type == "text"
     assert first.choices[0].message.content == block.text == third.message.content
+
+
+def test_every_format_tells_the_reasoning_and_counts_it(
+    openai_client: openai.OpenAI,
+    anthropic_client: anthropic.Anthropic,
+    ollama_client: ollama.Client,
+) -> None:
+    model = "sim?reasoning=5&tokens_per_chunk=2"
+    chunks = list(
+        openai_client.chat.completions.create(
+            model=model, messages=QUESTION, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    thoughts = [d.reasoning_content for d in deltas if hasattr(d, "reasoning_content")]
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert usage.completion_tokens_details is not None
+    counted = usage.completion_tokens, usage.completion_tokens_details.reasoning_tokens
+    assert (len(thoughts), counted) == (5, (2 * (5 + CHUNKS), 10))
+
+    with anthropic_client.messages.stream(model=model, max_tokens=99, messages=QUESTION) as stream:
+        message = stream.get_final_message()
+    thinking, text = message.content
+    assert (thinking.type, text.type) == ("thinking", "text")
+    assert getattr(thinking, "thinking", "") == "".join(thoughts)
+    assert message.usage.output_tokens == 2 * (5 + CHUNKS)
+    whole = anthropic_client.messages.create(model=model, max_tokens=99, messages=QUESTION)
+    assert [block.type for block in whole.content] == ["thinking", "text"]
+    assert whole.usage.output_tokens == message.usage.output_tokens
+
+    lines = list(ollama_client.chat(model, QUESTION, stream=True))
+    assert "".join(line.message.thinking or "" for line in lines) == "".join(thoughts)
+    assert lines[-1].eval_count == 2 * (5 + CHUNKS)
+
+
+def test_the_clients_raise_their_own_errors_for_what_goes_wrong_under_way() -> None:
+    settings = SimServerSettings(first_token=constant(0), faults={"error": 1.0})
+    with (
+        serving(settings) as (_, at),
+        openai.OpenAI(base_url=f"{at}/v1", api_key="k", max_retries=0) as first,
+        anthropic.Anthropic(base_url=at, api_key="k", max_retries=0) as second,
+    ):
+        with pytest.raises(openai.APIError, match="has failed"):
+            list(first.chat.completions.create(model="sim", messages=QUESTION, stream=True))
+        stream = second.messages.create(model="sim", max_tokens=99, messages=QUESTION, stream=True)
+        with pytest.raises(anthropic.APIStatusError, match="has failed"):
+            list(stream)
+        third = ollama.Client(host=at)
+        with pytest.raises(ollama.ResponseError, match="has failed"):
+            list(third.chat("sim", QUESTION, stream=True))
+        third._client.close()
+
+
+def test_the_clients_ask_again_after_429() -> None:
+    settings = SimServerSettings(
+        first_token=constant(0), inter_chunk=constant(0), faults={"429": 0.6}, retry_after_s=0.01
+    )
+    with (
+        serving(settings) as (server, at),
+        openai.OpenAI(base_url=f"{at}/v1", api_key="k", max_retries=40) as client,
+    ):
+        for n in range(5):
+            question: Any = [{"role": "user", "content": f"question {n}"}]
+            client.chat.completions.create(model="sim", messages=question)
+        assert server.served == 5

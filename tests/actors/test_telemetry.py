@@ -270,6 +270,32 @@ def test_it_beats_while_idle(start: Start) -> None:
     wait_for(lambda: len([m for m in room.supervisor.received if type(m).__name__ == "Beat"]) >= 2)
 
 
+def test_metrics_are_written_at_every_interval_while_nothing_arrives(start: Start) -> None:
+    room = start({"OTEL_METRIC_EXPORT_INTERVAL": "20"})
+    room.supervisor.report(Measurement("chatbot.retries", "counter", 1))
+    wait_for(lambda: text_of(room.logs / METRIC_FILE).count("\n") >= 3)
+
+
+@pytest.mark.parametrize(("filter_", "shown"), [("always_off", False), ("trace_based", True)])
+def test_the_standard_variable_chooses_the_exemplars_of_the_file(
+    start: Start, filter_: str, shown: bool
+) -> None:
+    room = start({"OTEL_METRICS_EXEMPLAR_FILTER": filter_})
+    traceparent = f"00-{7:032x}-{8:016x}-01"
+    room.supervisor.report(Measurement("chatbot.retries", "counter", 1, {}, traceparent))
+    room.stop()
+    assert (f"{7:032x}" in text_of(room.logs / METRIC_FILE)) == shown
+
+
+def test_an_id_that_is_none_is_quoted_in_the_trace_log(start: Start) -> None:
+    room = start()
+    room.supervisor.report(span(1, parent_id="a b\n"), span(2, span_id="c d\n"))
+    room.stop()
+    lines = text_of(room.logs / TRACE_LOG_FILE).splitlines()
+    spans = [line for line in lines if " span process=" in line]
+    assert ['parent="a b\\n"' in spans[0], 'span="c d\\n"' in spans[1]] == [True, True]
+
+
 def test_dropped_records_are_counted_by_process(start: Start) -> None:
     room = start()
     room.supervisor.report(log("one"), dropped=3)

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from chatbot.backends import BACKENDS, Backend
+from chatbot.distribution import constant
 from chatbot.errors import ExitCode
 from chatbot.mailbox import Inbox, Outbox, Reader, encode, frame_of
 from chatbot.messages import (
@@ -203,7 +204,9 @@ class Room:
 def sim_server(**timing: Any) -> Iterator[str]:
     """Yield the base URL of the project's own simulated server, in a thread."""
     loop = asyncio.new_event_loop()
-    server = SimServer(SimServerSettings(**{"first_token_s": 0.0, "inter_chunk_s": 0.0, **timing}))
+    server = SimServer(
+        SimServerSettings(**{"first_token": constant(0), "inter_chunk": constant(0), **timing})
+    )
     base_url = loop.run_until_complete(server.start())
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -226,7 +229,7 @@ def text_of(messages: list[Message]) -> str:
 
 @pytest.mark.parametrize("backend", ["ollama", "anthropic", "grok", "openai", "sim"])
 def test_every_backend_is_answered_by_the_simulated_server(backend: BackendName) -> None:
-    with sim_server(chunks=8) as url:
+    with sim_server(chunks=constant(8)) as url:
         base_url = {"grok": f"{url}/v1", "openai": f"{url}/v1"}.get(backend, url)
         with Room(settings_for(base_url)) as room:
             request_id = room.call(
@@ -360,7 +363,7 @@ def test_reasoning_and_text_come_in_the_order_they_were_sent() -> None:
 def test_a_server_that_keeps_the_body_open_after_the_end_does_not_hang_the_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(call_room, "END_OF_BODY_S", 0.05)
+    monkeypatch.setattr("chatbot.worker.reading.END_OF_BODY_S", 0.05)
 
     async def script(visit: Visit) -> None:
         await visit.request()

@@ -15,7 +15,7 @@ from chatbot.wire.format import MAX_LINE_BYTES, MAX_RESPONSE_BYTES
 from chatbot.worker import call as call_room
 from chatbot.worker import retry
 from tests.actors.test_worker import KEY, KEYED, Room, settings_for, text_of
-from tests.fake_llm import END, FakeLlm, Gate, Script, Visit, nobody_listens, piece
+from tests.fake_llm import DEADLINE_S, END, FakeLlm, Gate, Script, Visit, nobody_listens, piece
 
 SHORT: dict[str, Any] = {"read_timeout_s": 0.3}
 
@@ -447,6 +447,30 @@ def test_localhost_where_nobody_listens_is_hopeless_under_both_its_addresses() -
             assert [type(m) for m in room.of(request_id)] == [Sending, Failed]
     assert failed.kind == "unreachable"
     assert "connection refused" in failed.message
+
+
+def test_a_refusal_by_a_server_that_is_answering_others_may_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chatbot.worker.retry.delay_s", _soon)
+    gate = Gate()
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await cut(visit)
+        server.listen_no_more()
+        await gate.passed()
+        await visit.send(END)
+
+    with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
+        first = room.call()
+        assert gate.reached.wait(DEADLINE_S)
+        room.wait_for(Delta, first)
+        second = room.call()
+        assert room.end_of(second).kind == "unreachable"
+        assert [type(m) for m in room.of(second)] == [Sending, Retrying, Retrying, Failed]
+        gate.open()
+        assert room.end_of(first).completion.text == "half"
 
 
 def test_a_connection_that_takes_too_long_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """What a worker records of its calls: spans, counters, histograms; and that no key is in them."""
 
+import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
+from chatbot.mailbox import Outbox
 from chatbot.messages import (
     Answered,
     Call,
@@ -14,8 +17,12 @@ from chatbot.messages import (
     ChatMessage,
     Delta,
     Failed,
+    ListModels,
     Measurement,
+    Message,
+    ModelsListed,
     Record,
+    Report,
     Retrying,
     Sending,
     SpanRecord,
@@ -23,9 +30,10 @@ from chatbot.messages import (
     Target,
 )
 from chatbot.otel import Tracing
-from chatbot.tracing import CLIENT, CONSUMER, INTERNAL, trace_id_of
+from chatbot.tracing import CLIENT, CONSUMER, INTERNAL, Recorder, trace_id_of
+from chatbot.worker import process
 from tests.actors.test_worker import KEY, PARENT, TRACE, Room, settings_for
-from tests.fake_llm import END, FakeLlm, Visit, piece
+from tests.fake_llm import DEADLINE_S, END, FakeLlm, Visit, piece
 
 USAGE = (
     b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12,'
@@ -429,6 +437,56 @@ def test_all_that_is_recorded_of_a_call_is_in_the_pipe_before_its_end(end: type)
     before = list(map(about, room.said[:place]))
     for name in ("http.client.request.duration", "openai_api_call", "process llm.requests"):
         assert name in before
+
+
+def test_calls_that_end_together_are_reported_together_behind_what_they_measured() -> None:
+    said: list[Message] = []
+
+    class Pipe:
+        def gather(self, message: Message) -> None:
+            said.append(message)
+
+        def gather_offered(self, report: Report) -> bool:
+            said.append(report)
+            return True
+
+        def flush(self) -> None:
+            if len(said) > 3:
+                all_told.set()
+
+    async def work(request_id: str) -> Message:
+        await may_end.wait()
+        if request_id == "c":
+            await asyncio.sleep(0)  # it ends while the end of the others is being told
+        recorder.count("c")
+        return ModelsListed(request_id, "openai")
+
+    async def run() -> None:
+        worker = process.Worker(settings_for("http://127.0.0.1:9"), outbox, recorder)
+        for request_id in ("a", "b", "c"):
+            worker._begin(ListModels(request_id, "openai"), work(request_id))
+        may_end.set()
+        await asyncio.wait_for(all_told.wait(), DEADLINE_S)
+
+    may_end, all_told, outbox = asyncio.Event(), asyncio.Event(), cast("Outbox", Pipe())
+    recorder = Recorder("worker", 0, outbox.gather_offered)
+    asyncio.run(run())
+    report, *ends = said
+    assert isinstance(report, Report)
+    assert msgspec.msgpack.decode(report.payload, type=list[Record]) == [
+        Measurement("c", "counter", 3, count=3)
+    ]
+    assert ends == [ModelsListed(request_id, "openai") for request_id in ("a", "b", "c")]
+
+
+def test_where_no_span_is_recorded_nothing_goes_before_the_request() -> None:
+    with FakeLlm(without_usage) as server, Room(settings_for(server.base_url)) as room:
+        asked, unsampled = (ChatMessage("user", "hello"),), f"{PARENT[:-2]}00"
+        target = Target("openai", "m")
+        room.send(Call("q", 1, "s", target, asked, queued_ns=12_345, traceparent=unsampled))
+        room.end_of("q")
+    said = list(map(about, room.said))
+    assert said.index("Sending") < said.index("chatbot.queue.wait") < said.index("Answered")
 
 
 def test_a_backoff_is_announced_with_its_reason_and_each_attempt_has_its_span() -> None:

@@ -29,10 +29,12 @@ def clean_environment(**more: str) -> dict[str, str]:
 class Program:
     """`run.py --json` in a directory of its own, with pipes. `end` it always."""
 
+    runs: tuple[str, ...] = (str(ROOT / "run.py"), "--json")
+
     def __init__(self, directory: Path, *arguments: str, **environment: str) -> None:
         self.directory = directory
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "run.py"), "--json", *arguments],
+            [sys.executable, *self.runs, *arguments],
             cwd=directory,
             env=clean_environment(**environment),
             stdin=subprocess.PIPE,

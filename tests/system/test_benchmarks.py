@@ -68,3 +68,19 @@ def test_the_benchmark_of_telemetry_prints_its_tables_and_cleans_up(tmp_path: Pa
     assert sum(line.startswith(titles) for line in done.stdout.splitlines()) == len(titles)
     assert "records dropped: 0" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_benchmark_of_simulate_prints_its_tables_and_cleans_up(tmp_path: Path) -> None:
+    tiny = ("--only", "closed,constant", "--rounds", "1", "--seconds", "0.3")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.simulate", *tiny, "--directory", tmp_path],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    for title in ("closed loop, 64 sessions", "processor time per turn", "constant arrivals"):
+        assert title in done.stdout
+    assert list(tmp_path.iterdir()) == []

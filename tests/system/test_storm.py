@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from chatbot.distribution import constant
 from chatbot.settings import SimServerSettings
 from tests.system.storm.judge import violations
 from tests.system.storm.scenario import Scenario
@@ -23,7 +24,9 @@ KILLS = int(os.environ.get("CHATBOT_KILLS", "200"))
 SEED = int(os.environ.get("CHATBOT_SEED", "1"))
 PATIENCE_S = 200 + 3 * KILLS
 GAP_S = 0.12
-SERVER = SimServerSettings(first_token_s=0.1, inter_chunk_s=0.02, chunks=16)
+SERVER = SimServerSettings(
+    first_token=constant(0.1), inter_chunk=constant(0.02), chunks=constant(16)
+)
 
 WEIGHTS = {"store": 30, "worker": 30, "ui": 16, "supervisor": 8, "telemetry": 6}
 

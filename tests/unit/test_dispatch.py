@@ -46,7 +46,7 @@ from chatbot.messages import (
     Undone,
 )
 from chatbot.supervisor.dispatch import Dispatcher, Send
-from chatbot.supervisor.ledger import KEPT_CHARACTERS, KEPT_MESSAGES
+from chatbot.supervisor.ledger import KEPT_CHARACTERS, KEPT_MESSAGES, NOTHING_SAVED
 from chatbot.supervisor.tally import Tally
 
 SIM = Target("ollama", "m")
@@ -782,6 +782,74 @@ AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
 
 
 TestAnyOrder = AnyOrder.TestCase
+
+
+class NothingSaved(AnyOrder):
+    """The same without a store, by the user's wish: none comes, and nothing is sent to it or kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dispatcher = Dispatcher(credit=CREDIT, max_in_flight=30, saves=False)
+        self.store_gone = True
+
+    def store_comes(self) -> None:
+        pass  # no rule any more
+
+    @invariant()
+    def nothing_is_kept(self) -> None:
+        assert self.dispatcher.unsaved == 0
+        assert not self.dispatcher._ledger
+
+
+NothingSaved.TestCase.settings = settings(max_examples=100, stateful_step_count=60)
+
+
+TestNothingSaved = NothingSaved.TestCase
+
+
+def test_without_a_store_by_wish_a_question_is_called_at_once_and_nothing_is_kept() -> None:
+    dispatcher = Dispatcher(credit=KEPT_MESSAGES + 1, max_in_flight=KEPT_MESSAGES + 1, saves=False)
+    dispatcher.worker_up(0)
+    for number in range(KEPT_MESSAGES + 1):
+        (call,) = sent(dispatcher.from_ui(ask(f"r{number}"), 0.0), "worker")
+        assert isinstance(call, Call)
+        (end,) = dispatcher.from_worker(0, answer(call), 0.0)
+        assert (end.to, end.message) == ("ui", answer(call))
+    assert dispatcher.idle
+    assert dispatcher.unsaved == 0
+    assert not dispatcher.is_saving
+
+
+def test_without_a_store_by_wish_queries_are_refused_with_one_line() -> None:
+    dispatcher = Dispatcher(credit=1, max_in_flight=1, saves=False)
+    for query in (Load("q", "s"), Search("q", "words")):
+        (reply,) = sent(dispatcher.from_ui(query, 0.0), "ui")
+        assert isinstance(reply, Loaded | Found)
+        assert NOTHING_SAVED in reply.error
+        assert "\n" not in reply.error
+
+
+def test_a_question_that_is_to_be_measured_is_a_call_that_is() -> None:
+    dispatcher = make()
+    for number, measured in enumerate((True, False)):
+        asked = msgspec.structs.replace(ask(f"r{number}"), measured=measured)
+        dispatcher.from_ui(asked, 0.0)
+        (call,) = sent(dispatcher.from_store(Accepted(f"r{number}"), 0.0), "worker")
+        assert isinstance(call, Call)
+        assert call.measured is measured
+
+
+def test_any_of_the_jobs_that_wait_can_be_cancelled_and_the_others_keep_their_order() -> None:
+    dispatcher = make(workers=0)
+    for number in range(5):
+        dispatcher.from_ui(ask(f"r{number}"), 0.0)
+        dispatcher.from_store(Accepted(f"r{number}"), 0.0)
+    for number in (2, 0):
+        (ended,) = sent(dispatcher.from_ui(Cancel(f"r{number}"), 0.0), "ui")
+        assert isinstance(ended, Cancelled)
+    assert dispatcher.depths == (3, 0)
+    calls = sent(dispatcher.worker_up(0), "worker") + sent(dispatcher.worker_up(1), "worker")
+    assert [call.request_id for call in calls if isinstance(call, Call)] == ["r1", "r3", "r4"]
 
 
 @pytest.mark.parametrize("sent_before", [False, True])

@@ -10,6 +10,10 @@ import pytest
 
 from chatbot import cli
 from chatbot.backends import BACKENDS
+from chatbot.cli.results import compare_parser, report_parser, run_compare
+from chatbot.cli.sim_server import sim_server_parser
+from chatbot.cli.simulate import simulate_parser
+from chatbot.instruments import DECLARED
 from chatbot.messages import SearchHit, Session
 from chatbot.settings import (
     LOG_FILE,
@@ -21,8 +25,9 @@ from chatbot.settings import (
     load,
     parse_config,
 )
+from chatbot.simulate.result import decode
+from chatbot.simulate.screen import screen
 from chatbot.telemetry.files import BACKUPS, MAX_BYTES
-from chatbot.telemetry.metrics import DECLARED
 from chatbot.traces import archive
 from chatbot.traces import listing as trace_listing
 from chatbot.traces.style import Style
@@ -30,6 +35,7 @@ from chatbot.traces.waterfall import waterfall
 from chatbot.ui import commands, listing
 
 ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "tests" / "data" / "simulate"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
@@ -48,15 +54,15 @@ def test_they_are_on_the_first_screen() -> None:
 
 
 def test_every_option_it_names_exists() -> None:
-    sim_options = {"--port", "--first-token", "--inter-chunk", "--chunks", "--seed"}
     known = {name for action in cli.chat_parser()._actions for name in action.option_strings}
     managing = (
         cli.manage_parser(program, name) for program in cli.MANAGED for name in cli.MANAGED[program]
     )
     tracing = (cli.trace_parser(name) for name in cli.TRACING)
+    simulating = (sim_server_parser(), simulate_parser(), compare_parser(), report_parser())
     known |= {
         name
-        for parser in (*managing, *tracing)
+        for parser in (*managing, *tracing, *simulating)
         for action in parser._actions
         for name in action.option_strings
     }
@@ -64,7 +70,7 @@ def test_every_option_it_names_exists() -> None:
     # Of jq, and of the programs that the last section starts.
     others = {"--arg", "--set", "--config", "--enable-feature", "--homepath", "--storage"}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+(?!\.)\b", README))
-    assert named <= known | sim_options | other_options | others
+    assert named <= known | other_options | others
 
 
 def test_the_table_of_commands_has_every_command() -> None:
@@ -157,3 +163,17 @@ def test_the_table_of_files_names_every_file() -> None:
     assert f"rotated at {MAX_BYTES // 1024**2} MB" in table
     assert f"`*.{BACKUPS}.gz`" in table
     assert f"`*.{BACKUPS + 1}.gz`" not in table
+
+
+def test_a_run_looks_as_it_shows_it() -> None:
+    result = decode((DATA / "before.json").read_bytes(), "before.json")
+    shown = "\n".join(screen(msgspec.structs.replace(result, processes=()), 100))
+    command = result.command.replace("chatbot ", "python run.py ", 1)
+    assert f"$ {command}\n{shown}\n```\n" in README, shown
+
+
+def test_a_comparison_looks_as_it_shows_it(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "simulate compare before after --fail-on ttft.p95:+5%"
+    results = [str(DATA / f"{name}.json") for name in ("before", "after")]
+    assert run_compare([*results, "--fail-on", "ttft.p95:+5%"]) == 1
+    assert f"$ python run.py {command}\n{capsys.readouterr().out}```\n" in README

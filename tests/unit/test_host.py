@@ -1,4 +1,9 @@
+import os
 import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +18,43 @@ def test_a_process_that_was_told_to_stop_is_known_by_its_exit_code(code: int) ->
 @pytest.mark.parametrize("code", [0, 1, 3, 70, -9, -11])
 def test_any_other_end_is_not_one_that_somebody_wished(code: int) -> None:
     assert not host.was_told_to_stop(code)
+
+
+def test_a_socket_that_is_to_be_reset_is_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname(), 5)
+        far, _ = server.accept()
+    host.reset_when_closed(far)
+    far.close()
+    with near, pytest.raises(ConnectionResetError):
+        near.recv(1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit there")
+def test_the_limit_of_open_files_is_raised_as_far_as_it_goes_and_never_lowered() -> None:
+    program = (
+        "import resource as r; from chatbot.host import raise_file_limit as up;"
+        "r.setrlimit(r.RLIMIT_NOFILE, (100, 300));"
+        "print(up(50), up(200), up(10**6), r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "100 200 300 (300, 300)\n"
+
+
+def test_a_share_of_the_processors_counts_as_so_many(tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    every = host.cores(str(quota))
+    assert 1 <= every <= (os.cpu_count() or 1)
+    for said, number in (
+        ("max 100000", every),
+        ("50000 100000", 1),
+        ("100000 100000", 1),
+        (f"{every * 100_000 - 1} 100000", every),
+        ("99900000 100000", every),
+        ("nonsense", every),
+    ):
+        quota.write_text(f"{said}\n", encoding="ascii")
+        assert host.cores(str(quota)) == number, said
+    assert host.processor()

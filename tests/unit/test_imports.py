@@ -29,11 +29,12 @@ def loaded_by(code: str) -> set[str]:
     return set(found.stdout.split())
 
 
-def test_help_loads_no_process_machinery_and_no_library() -> None:
+@pytest.mark.parametrize("arguments", [[], ["simulate"], ["simulate", "compare"]])
+def test_help_loads_no_process_machinery_and_no_library(arguments: list[str]) -> None:
     loaded = loaded_by(
         "from chatbot import cli\nimport contextlib, io\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
-        "    cli.main(['--help'])"
+        f"    cli.main([*{arguments}, '--help'])"
     )
     assert not loaded & (HEAVY | {"msgspec", "multiprocessing", "platformdirs"})
 
@@ -68,8 +69,7 @@ def test_a_terminal_without_a_trace_does_not_load_what_draws_one() -> None:
         ("chatbot.ui.process", set()),
         ("chatbot.store.process", {"sqlite3"}),
         ("chatbot.simserver.process", {"asyncio"}),
-        # httpx tries to load its own command line, and with it rich, where that is installed.
-        ("chatbot.worker.process", {"asyncio", "aiohttp", "httpx", "rich"}),
+        ("chatbot.worker.process", {"asyncio", "aiohttp"}),
         ("chatbot.telemetry.process", {"opentelemetry", "asyncio"}),
     ],
 )

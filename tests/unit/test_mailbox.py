@@ -2,7 +2,9 @@
 
 import os
 import queue
+import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,6 +37,14 @@ def collect(batches: "queue.Queue[list[Any]]", count: int) -> list[Any]:
     return messages
 
 
+@pytest.fixture
+def often_switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
 @given(st.lists(st.text().map(Notice) | st.integers(0, 2**31).map(Ready), max_size=40))
 def test_messages_arrive_whole_and_in_order(messages: list[Message]) -> None:
     reader, writer = pipe()
@@ -57,6 +67,58 @@ def test_what_gathers_while_a_frame_is_written_goes_out_in_one_frame() -> None:
     batches, _ = read(reader)
     assert batches.get(timeout=10) == [big]
     assert batches.get(timeout=10) == [Ready(number) for number in range(100)]
+
+
+def test_what_was_gathered_goes_out_in_one_frame_with_the_flush_and_in_its_turn() -> None:
+    reader, writer = pipe()
+    batches, _ = read(reader)
+    outbox = Outbox(writer)
+    for number in range(100):
+        outbox.gather(Ready(number))
+    assert outbox.waiting == 100
+    outbox.flush()
+    assert batches.get(timeout=10) == [Ready(number) for number in range(100)]
+    outbox.gather(Ready(1))
+    outbox.post(Ready(2))
+    outbox.gather_encoded(encode(Ready(3)))
+    assert outbox.close(5)  # what nobody has flushed goes out, too
+    assert collect(batches, 3) == [Ready(1), Ready(2), Ready(3)]
+
+
+def test_what_one_thread_gathers_is_whole_and_in_order_while_another_sends(
+    often_switching: None,
+) -> None:
+    reader, writer = pipe()
+    batches, ended = read(reader)
+    outbox = Outbox(writer)
+
+    def post() -> None:
+        for _ in range(50_000):
+            outbox.post(Beat())
+
+    other = threading.Thread(target=post)
+    other.start()
+    for number in range(50_000):
+        outbox.gather(Ready(number))
+    other.join()
+    outbox.flush()
+    assert outbox.close(10)
+    writer.close()
+    assert ended.get(timeout=10)
+    arrived = [m for _ in range(batches.qsize()) for m in batches.get() if m != Beat()]
+    assert arrived == [Ready(number) for number in range(50_000)]
+
+
+def test_what_was_gathered_counts_where_an_offer_asks_for_room() -> None:
+    reader, writer = pipe()
+    outbox = Outbox(writer, limit=2)
+    outbox.gather(Ready(1))
+    outbox.gather(Ready(2))
+    assert not outbox.offer(Ready(3))
+    outbox.flush()
+    assert eventually(lambda: outbox.offer(Ready(4)))
+    batches, _ = read(reader)
+    assert collect(batches, 3) == [Ready(1), Ready(2), Ready(4)]
 
 
 def test_both_ends_can_write_more_than_the_pipe_holds_before_either_reads() -> None:
@@ -173,6 +235,15 @@ def test_sending_to_a_peer_that_is_gone_neither_fails_nor_blocks() -> None:
         outbox.send(Ready(number))
     outbox.send_now(Ready(10))
     assert outbox.close(5)
+
+
+def test_several_are_sent_now_in_one_frame_behind_what_was_offered_for_it() -> None:
+    reader, writer = pipe()
+    outbox = Outbox(writer, limit=1)
+    assert outbox.gather_offered(Ready(1))
+    assert not outbox.gather_offered(Ready(2))  # as many wait as may
+    outbox.send_now(Ready(3), Ready(4))
+    assert reader.recv_bytes() == frame_of([encode(Ready(n)) for n in (1, 3, 4)])
 
 
 def test_an_inbox_yields_what_has_gathered_and_an_empty_batch_when_idle() -> None:

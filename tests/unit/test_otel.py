@@ -6,6 +6,7 @@ from chatbot.otel import CONTENT_VARIABLE, Tracing, from_environment
 from chatbot.settings import Arguments, load
 
 RATIO, ARGUMENT = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
+FILTER = "OTEL_METRICS_EXEMPLAR_FILTER"
 LENGTH = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
 
 
@@ -37,6 +38,8 @@ LENGTH = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
         ({LENGTH: "100", f"OTEL_SPAN_{LENGTH[5:]}": "7"}, Tracing(longest_value=7)),
         ({LENGTH: "1000000"}, Tracing(longest_value=65536)),
         ({LENGTH: "long"}, Tracing()),
+        ({FILTER: " Always_On"}, Tracing(every_exemplar=True)),
+        ({FILTER: "trace_based"}, Tracing()),
     ],
 )
 def test_what_is_recorded_is_what_the_variables_say(environ: dict[str, str], read: Tracing) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from chatbot.instruments import DECLARED
 from chatbot.messages import LogRecord
 from chatbot.settings import LOG_FILE, METRIC_FILE, SPAN_FILE, TRACE_LOG_FILE
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.logs import LogFile
-from chatbot.telemetry.metrics import DECLARED
 
 CONFIG = Path(__file__).resolve().parents[2] / "otel-config"
 

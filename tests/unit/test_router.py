@@ -24,6 +24,7 @@ from chatbot.messages import (
     Report,
     SpanRecord,
     Target,
+    UiInbox,
 )
 from chatbot.otel import Tracing
 from chatbot.supervisor.router import Router
@@ -50,6 +51,11 @@ class Box:
 
     def post(self, message: Message) -> None:
         self.sent.append(message)
+
+    gather = post
+
+    def gather_encoded(self, data: bytes) -> None:
+        self.sent.append(msgspec.msgpack.decode(data, type=UiInbox))
 
 
 class FakeChild:

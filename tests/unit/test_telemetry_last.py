@@ -36,20 +36,19 @@ class Life:
     def __init__(self, directory: Path) -> None:
         self.stream = RotatingFile(directory / "metrics")
         self.exported: list[MetricsData] = []
-        self.file = MetricFile(self.stream, 3_600_000, self.exported.append)
         self.adopted = adopted(self.stream)
-        self.meters = Meters(Resources({}).of_program(1), [self.file])
+        self.meters = Meters(Resources({}).of_program(1))
+        self.file = MetricFile(self.stream, 3_600_000, self.meters.collect, self.exported.append)
 
     def count(self, value: int) -> None:
         self.meters.add(Measurement("chatbot.retries", "counter", value))
-        self.meters.flush()
 
     def killed(self) -> None:
         """Nothing more is written: what is in the files is all that is left."""
         self.stream.close()
 
     def ended(self) -> None:
-        self.file.shutdown()
+        self.file.write()
         self.file.words.take_back()
         self.stream.close()
 

@@ -1,24 +1,26 @@
 """Measurements on their way into the metrics file: the sums are what was fed, in declared buckets."""
 
 import json
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-from chatbot.messages import AttributeValue, Measurement
-from chatbot.telemetry.exemplars import Contexts, Reservoir
+from chatbot.instruments import DECLARED
+from chatbot.messages import AttributeValue, EncodedMeasurement, EncodedRecord, Measurement, Report
+from chatbot.telemetry.exemplars import Reservoir, choice
 from chatbot.telemetry.files import RotatingFile
 from chatbot.telemetry.last import MetricFile
-from chatbot.telemetry.metrics import DECLARED, Meters
+from chatbot.telemetry.metrics import Meters
 from chatbot.telemetry.resources import Resources
+from chatbot.tracing import Recorder
 from tests.unit.test_telemetry_spans import attributes_of
 
 
@@ -42,28 +44,18 @@ def exemplars_of(point: dict[str, Any]) -> list[tuple[str, str, float]]:
     ]
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    """Look until the condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + timeout_s
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        pause.wait(0.005)
-
-
 class Room:
     """Meters whose reader writes to a file, as in the telemetry process."""
 
-    def __init__(self, directory: Path, interval_ms: int = 3_600_000) -> None:
+    def __init__(self, directory: Path, interval_ms: int = 3_600_000, filter_: str = "") -> None:
         self.path = directory / "metrics"
         self.stream = RotatingFile(self.path)
-        self.file = MetricFile(self.stream, interval_ms, lambda _: None)
-        self.meters = Meters(Resources({}).of_program(4711), [self.file], interval_ms)
+        self.meters = Meters(Resources({}).of_program(4711), choice(filter_, interval_ms))
+        self.file = MetricFile(self.stream, interval_ms, self.meters.collect, lambda _: None)
 
     def close(self) -> dict[str, Any]:
         """Shut down, and return the metrics of the last line by name."""
-        self.meters.flush()
-        self.file.shutdown()
+        self.file.write()
         self.stream.close()
         return last_metrics(self.path)
 
@@ -75,8 +67,10 @@ def last_metrics(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path)
+def room(tmp_path: Path) -> Iterator[Room]:
+    room = Room(tmp_path)
+    yield room
+    room.stream.close()
 
 
 def test_counters_hold_the_sum_of_what_was_fed_after_the_final_flush(room: Room) -> None:
@@ -176,14 +170,17 @@ def test_metrics_are_written_at_every_interval_and_the_last_line_has_it_all(
     tmp_path: Path,
 ) -> None:
     room = Room(tmp_path, interval_ms=20)
+    began = time.monotonic()
     room.meters.add(count("chatbot.retries", 1))
-    room.meters.flush()
-    wait_for(lambda: room.path.read_text().count("\n") >= 2)
+    for now_s in (0.0, 0.03, 0.04, 0.06):
+        room.file.write_due(began + now_s)
+    assert room.path.read_text().count("\n") == 2
     room.meters.add(count("chatbot.retries", 2))
     (point,) = room.close()["chatbot.retries"]["sum"]["dataPoints"]
     assert int(point["asInt"]) == 3
 
 
+KEY = "sk-ant-api03-abcdefghijklmnop"
 TRACES = [f"00-{number:032x}-{number:016x}-01" for number in range(1, 10)]
 
 
@@ -195,15 +192,13 @@ def point_of(metric: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_an_exemplar_leads_to_the_trace_of_a_value_of_the_last_batch_in_each_bucket(
+def test_an_exemplar_leads_to_the_trace_of_the_last_value_in_each_bucket(
     room: Room,
 ) -> None:
     name = "http.client.request.duration"
     for value, traceparent in zip((3.0, 80.0, 90.5), TRACES, strict=False):
         room.meters.add(Measurement(name, "histogram", value, {}, traceparent))
-        room.meters.flush()
-    room.meters.add(Measurement(name, "histogram", 99.0, {}, TRACES[6]))  # of the same batch
-    room.meters.add(Measurement(name, "histogram", 98.0, {}, TRACES[7]))
+    room.meters.add(Measurement(name, "histogram", 99.0, {}, TRACES[6]))
     room.meters.add(Measurement(name, "histogram", 700.0, {}, ""))
     room.meters.add(
         Measurement(name, "histogram", 5000.0, {}, f"{TRACES[4][:-2]}00")
@@ -228,32 +223,22 @@ def test_the_exemplar_of_a_counter_has_the_value_of_one_measurement(room: Room) 
     ("filter_", "found"), [("always_off", 0), ("always_on", 2), ("trace_based", 1)]
 )
 def test_the_standard_variable_chooses_the_exemplars(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filter_: str, found: int
+    tmp_path: Path, filter_: str, found: int
 ) -> None:
-    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", filter_)
-    room = Room(tmp_path)
+    room = Room(tmp_path, filter_=filter_)
     room.meters.add(Measurement("chatbot.queue.wait", "histogram", 1.0, {}, TRACES[0]))
     room.meters.add(Measurement("chatbot.queue.wait", "histogram", 900.0))
     assert len(exemplars_of(point_of(room.close()["chatbot.queue.wait"]))) == found
 
 
 def test_an_exemplar_is_shown_again_until_it_is_old() -> None:
-    reservoir = Reservoir(60 * 10**9, (10.0,))
-    context = Contexts().of(TRACES[0])
-    assert context is not None
-    reservoir.offer(5.0, time.time_ns(), {"kept": 1, "left": 2}, context)
-    reservoir.offer(50.0, time.time_ns() - 61 * 10**9, {}, context)
+    reservoir = Reservoir(choice("trace_based", 40_000))
+    reservoir.offer(0, 5.0, TRACES[0], 100 * 10**9)
+    reservoir.offer(1, 50.0, TRACES[1], 39 * 10**9)
     for _ in range(2):
-        (exemplar,) = reservoir.collect({"kept": 1})
+        (exemplar,) = reservoir.collect(100 * 10**9)
         assert (exemplar.value, exemplar.trace_id, exemplar.span_id) == (5.0, 1, 1)
-        assert exemplar.filtered_attributes == {"left": 2}
-
-
-def test_the_contexts_of_traces_without_end_are_kept_in_bounds() -> None:
-    contexts = Contexts()
-    for number in range(1, 1001):
-        assert contexts.of(f"00-{number:032x}-{number:016x}-01") is not None
-    assert len(contexts._made) <= 64
+    assert reservoir.collect(161 * 10**9) == []
 
 
 def test_waits_and_commits_are_told_apart_from_a_tenth_of_a_millisecond_to_ten_seconds(
@@ -296,7 +281,96 @@ def test_a_server_that_makes_up_names_leaves_ours_their_place(room: Room) -> Non
 def test_sums_keep_apart_what_differs_in_its_attributes(room: Room) -> None:
     for number in range(10):
         room.meters.add(count("chatbot.retries", 1, backend=f"b{number % 2}"))
-        if number == 5:
-            room.meters.flush()
     points = room.close()["chatbot.retries"]["sum"]["dataPoints"]
     assert {attributes_of(p)["backend"]: int(p["asInt"]) for p in points} == {"b0": 5, "b1": 5}
+
+
+def test_what_was_added_up_where_it_arose_is_as_if_it_was_measured_here(tmp_path: Path) -> None:
+    """The same values, one by one and by way of a recorder, make the same line of the file."""
+    values = [0.05, 0.1, 0.3, 7.0, 7.5, 250.0, 20_000.0]
+    lines = []
+    for number, flush_after in enumerate((1, 3, 100)):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        room = Room(directory)
+        recorder = Recorder("worker", 0, feed(room.meters))
+        for index, (value, traceparent) in enumerate(zip(values, TRACES, strict=False), 1):
+            recorder.observe("chatbot.queue.wait", value, {"queue": "q"}, traceparent)
+            recorder.count("llm.usage.x", index, {"backend": "sim"}, traceparent)
+            recorder.gauge("chatbot.queue.depth", value)
+            if index % flush_after == 0:
+                recorder.flush()
+        recorder.flush()
+        lines.append(without_times(room.close()))
+    assert lines[0] == lines[1] == lines[2]
+    point = point_of(lines[0]["chatbot.queue.wait"])
+    assert (int(point["count"]), point["sum"], point["min"], point["max"]) == (
+        7,
+        sum(values),
+        0.05,
+        20000,
+    )
+    assert [exemplar[2] for exemplar in exemplars_of(point)] == [0.1, 0.3, 7.5, 250.0, 20000.0]
+
+
+def feed(meters: Meters) -> Callable[[Report], bool]:
+    def take(report: Report) -> bool:
+        for record in msgspec.msgpack.decode(report.payload, type=list[EncodedRecord]):
+            assert isinstance(record, EncodedMeasurement)
+            assert meters.add(record) == ""
+        return True
+
+    return take
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            k: without_times(v)
+            for k, v in value.items()
+            if "TimeUnixNano" not in k and k != "timeUnixNano"
+        }
+    return [without_times(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 0},
+        {"count": -1},
+        {"count": 3, "buckets": {0: 2}},
+        {"count": 2, "buckets": {-1: 2}},
+        {"count": 2, "buckets": {99: 2}},
+        {"count": 2, "buckets": {0: 3, 1: -1}},
+        {"count": 2, "buckets": {}},
+    ],
+)
+def test_buckets_that_do_not_fit_are_refused(room: Room, wrong: dict[str, Any]) -> None:
+    assert room.meters.add(observe("chatbot.queue.wait", 1.0)) == ""
+    measurement = Measurement("chatbot.queue.wait", "histogram", 2.0, **wrong)
+    assert room.meters.add(measurement) == "value"
+    assert int(point_of(room.close()["chatbot.queue.wait"])["count"]) == 1
+
+
+def test_secrets_are_redacted_in_the_attributes_of_a_series(room: Room) -> None:
+    room.meters.add(count("chatbot.retries", 1, a=f"x {KEY} y", api_key="plain"))
+    (point,) = room.close()["chatbot.retries"]["sum"]["dataPoints"]
+    assert attributes_of(point) == {"a": "x [redacted] y", "api_key": "[redacted]"}
+
+
+def test_attributes_that_cannot_be_read_are_refused(room: Room) -> None:
+    for attributes in (b"\x01", b"\x81\xa1a\xc0"):
+        measurement = EncodedMeasurement("chatbot.retries", "counter", 1, msgspec.Raw(attributes))
+        assert room.meters.add(measurement) == "attributes"
+    assert room.meters.collect() is None
+
+
+def test_series_without_end_become_one_that_says_so(room: Room) -> None:
+    for number in range(5000):
+        assert room.meters.add(count("chatbot.retries", 1, backend=str(number))) == ""
+    assert room.meters.add(count("chatbot.retries", 1, backend="0")) == ""
+    points = room.close()["chatbot.retries"]["sum"]["dataPoints"]
+    rest = [p for p in points if attributes_of(p) == {"otel.metric.overflow": True}]
+    assert (len(points), [int(p["asInt"]) for p in rest]) == (2001, [3000])
+    assert sum(int(point["asInt"]) for point in points) == 5001
+    assert len(room.meters._known) <= 4096

@@ -1,12 +1,23 @@
 """Span records, trace context, and the bounds of a recorder."""
 
 import re
+import sys
+import threading
+from functools import partial
 
 import msgspec
 import pytest
 
 from chatbot.mailbox import MAX_FRAME_BYTES, encode
-from chatbot.messages import LogRecord, Measurement, Record, Report, SpanRecord, SpanStarted
+from chatbot.messages import (
+    AttributeValue,
+    LogRecord,
+    Measurement,
+    Record,
+    Report,
+    SpanRecord,
+    SpanStarted,
+)
 from chatbot.otel import Tracing
 from chatbot.tracing import CLIENT, Recorder, span_id_of, trace_id_of
 
@@ -119,11 +130,135 @@ def test_records_are_kept_while_the_way_is_full_and_then_dropped_and_counted(
 ) -> None:
     wire.full = True
     for _ in range(5000):
-        recorder.observe("h", 1.0)
+        recorder.log("info", "l")
     wire.full = False
     recorder.flush()
     assert len(wire.records) == 4096
     assert sum(report.dropped for report in wire.reports) == 5000 - 4096
+
+
+def test_measurements_go_on_adding_up_while_the_way_is_full(recorder: Recorder, wire: Wire) -> None:
+    wire.full = True
+    for number in range(10_000):
+        recorder.count("c")
+        recorder.log("info", "l")
+        if number % 100 == 0:
+            recorder.flush()
+    assert recorder.waiting <= 4096 + 2
+    wire.full = False
+    recorder.flush()
+    recorder.flush()
+    counted = [r for r in wire.records if isinstance(r, Measurement)]
+    assert sum(each.value for each in counted) == 10_000
+    assert len(counted) <= 3
+
+
+def test_what_is_measured_is_one_record_of_each_series(recorder: Recorder, wire: Wire) -> None:
+    shared: dict[str, AttributeValue] = {"a": 1}
+    for value in (3.0, 80.0, 90.5, 700.0):
+        recorder.observe("http.client.request.duration", value, shared, f"trace {value}")
+        recorder.count("c", 2, {"a": 1})  # the same series, though not the same dictionary
+        recorder.count("c", 1, {"a": 2})
+        recorder.gauge("g", value)
+    recorder.flush()
+    exemplars = {
+        bucket: (value, f"trace {value}") for bucket, value in ((0, 3.0), (5, 90.5), (8, 700.0))
+    }
+    buckets = {0: 1, 5: 2, 8: 1}
+    assert wire.records == [
+        Measurement(
+            "http.client.request.duration",
+            "histogram",
+            873.5,
+            shared,
+            count=4,
+            low=3.0,
+            high=700.0,
+            buckets=buckets,
+            exemplars=exemplars,
+        ),
+        Measurement("c", "counter", 8, {"a": 1}, count=4),
+        Measurement("c", "counter", 4, {"a": 2}, count=4),
+        Measurement("g", "gauge", 700.0, count=4),
+    ]
+    wire.reports.clear()
+    recorder.observe("http.client.request.duration", 2.5, shared, "trace")
+    recorder.flush()
+    recorder.flush()
+    assert wire.records == [
+        Measurement("http.client.request.duration", "histogram", 2.5, shared, "trace")
+    ]
+
+
+def test_a_value_that_would_spoil_a_sum_goes_by_itself(recorder: Recorder, wire: Wire) -> None:
+    for value in (1.0, float("inf"), -1.0, 2.0):
+        recorder.observe("h", value)
+    recorder.flush()
+    measured = [r for r in wire.records if isinstance(r, Measurement)]
+    assert [(each.value, each.count) for each in measured] == [
+        (float("inf"), 1),
+        (-1.0, 1),
+        (3.0, 2),
+    ]
+
+
+def test_attributes_without_end_are_kept_in_bounds(recorder: Recorder, wire: Wire) -> None:
+    for number in range(5000):
+        recorder.count("c", 1, {"n": number % 2500})
+    assert recorder.waiting <= 4096 + 1024
+    recorder.flush()
+    counted = [record for record in wire.records if isinstance(record, Measurement)]
+    assert sum(each.value for each in counted) == 5000
+    assert max(len(recorder._sums._by_content), len(recorder._sums._by_identity)) <= 1024
+
+
+def test_what_several_threads_measure_is_in_the_sum(
+    recorder: Recorder, wire: Wire, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+    sys.setswitchinterval(1e-6)
+
+    def measure() -> None:
+        for number in range(5000):
+            recorder.observe("h", 1.0)
+            if number % 10 == 0:
+                recorder.flush()
+
+    threads = [threading.Thread(target=measure) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    recorder.flush()
+    measured = [record for record in wire.records if isinstance(record, Measurement)]
+    assert sum(each.count for each in measured) == sum(each.value for each in measured) == 20_000
+    several = [each for each in measured if each.count > 1]
+    assert all(sum(each.buckets.values()) == each.count for each in several)
+
+
+def test_spans_can_be_flushed_while_what_was_measured_goes_on_adding_up(
+    recorder: Recorder, wire: Wire
+) -> None:
+    recorder.count("c")
+    recorder.flush(sums=False)
+    assert wire.reports == []
+    recorder.span("x", parent=None).end()
+    recorder.flush(sums=False)
+    recorder.count("c")
+    recorder.flush()
+    span, counted = wire.records
+    assert isinstance(span, SpanRecord)
+    assert counted == Measurement("c", "counter", 2, count=2)
+
+
+def test_every_measurement_is_an_exemplar_when_the_variable_says_so(wire: Wire) -> None:
+    recorder = Recorder("ui", 0, wire.offer, Tracing(every_exemplar=True))
+    recorder.observe("chatbot.queue.wait", 1.0)
+    recorder.observe("chatbot.queue.wait", 900.0)
+    recorder.flush()
+    (record,) = wire.records
+    assert isinstance(record, Measurement)
+    assert sorted(record.exemplars.values()) == [(1.0, ""), (900.0, "")]
 
 
 def test_records_that_no_frame_can_hold_are_dropped_and_counted(recorder: Recorder) -> None:
@@ -248,8 +383,8 @@ def test_the_lower_half_of_the_id_decides_whether_a_trace_is_kept(
 ) -> None:
     recorder = Recorder("ui", 0, wire.offer, Tracing(sample_ratio=0.5))
     kept = []
-    for trace_id in ("ff" * 8 + "7f" + "ff" * 7, "00" * 8 + "80" + "00" * 7):
-        monkeypatch.setattr("os.urandom", lambda n, all_=trace_id: bytes.fromhex(all_)[:n])
+    for trace_id in ("7f" + "ff" * 7, "80" + "00" * 7):
+        monkeypatch.setattr("chatbot.tracing._random_bits", lambda n, half=trace_id: int(half, 16))
         kept.append(recorder.span("x", parent=None).is_recorded)
     assert kept == [True, False]
 

@@ -253,6 +253,7 @@ def test_every_event_is_one_json_object(streams: Streams) -> None:
 def test_a_cached_answer_is_marked_in_json_and_on_stderr(streams: Streams) -> None:
     show(JsonView(streams.stdout, streams.notices), answered("one", 2.0))
     assert streams.events[-1]["cached"] is True
+    assert "timing" not in streams.events[-1]
     assert streams.err == "(cached 2 seconds ago; --refresh asks anew)\n"
 
 

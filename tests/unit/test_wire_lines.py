@@ -33,11 +33,13 @@ def test_crlf_split_across_two_feeds_is_one_line_end() -> None:
     assert lines_of([b"a\r", b"\nb\n"]) == [b"a", b"b", b""]
 
 
-@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"data: x", b":"])), places)
+@given(
+    st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"data: x", b"event: e", b":"])), places
+)
 def test_the_splits_make_no_difference(tokens: list[bytes], at: list[int]) -> None:
     data = b"".join(tokens)
     assert lines_of(cut(data, at)) == lines_of([data]) == lines_of(cut(data, list(range(99))))
-    assert events_of(cut(data, at)) == events_of([data])
+    assert events_of(cut(data, at)) == events_of([data]) == events_of(cut(data, list(range(99))))
 
 
 @pytest.mark.parametrize("step", [MAX_LINE_BYTES * 2, 65_536])

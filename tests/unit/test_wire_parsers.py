@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from chatbot.backends import WireFormat
 from chatbot.errors import WireError
+from chatbot.messages import Durations
 from chatbot.wire import FORMATS
 from chatbot.wire.format import (
     Event,
     Finished,
     Identified,
     Reasoning,
+    Served,
     Text,
     TokenCount,
     Used,
@@ -116,7 +118,12 @@ def test_a_recorded_answer_that_is_no_stream_is_understood(
     name: str, wire_format: WireFormat, reason: str
 ) -> None:
     events = FORMATS[wire_format].parse_whole(captured(name))
-    assert [type(e) for e in events if not isinstance(e, Used)] == [Identified, Text, Finished]
+    assert [type(e) for e in events if not isinstance(e, Used)] == [
+        Identified,
+        Text,
+        *([Served] if wire_format == "ollama" else []),
+        Finished,
+    ]
     assert any(isinstance(e, Used) for e in events)
     assert events[-1] == Finished(reason)
 
@@ -440,6 +447,22 @@ def test_ollama_thinking_is_kept_apart_and_counts_may_be_missing() -> None:
         Used({"output_tokens": 2}),
         Finished("stop"),
     ]
+
+
+def test_ollamas_own_durations_are_told_and_are_no_usage() -> None:
+    events = parse("ollama", [captured("ollama-proxy/chat_stream")])
+    assert [e for e in events if isinstance(e, Used | Served)] == [
+        Used({"input_tokens": 11, "output_tokens": 40}),
+        Served(Durations(total_ns=446_331_303, generate_ns=446_337_843)),
+    ]
+    told = {"total_duration": 9, "load_duration": 1, "prompt_eval_duration": 3, "eval_duration": 5}
+    [served] = [
+        e for e in parse("ollama", [ndjson({"done": True, **told})]) if isinstance(e, Served)
+    ]
+    assert served.durations == Durations(9, 1, 3, 5)
+    odd = {"total_duration": -1, "load_duration": 2**70, "eval_duration": 4}
+    assert Served(Durations(generate_ns=4)) in parse("ollama", [ndjson({"done": True, **odd})])
+    assert parse("ollama", [ndjson({"done": True})]) == [Finished("")]
 
 
 def test_ollama_an_error_line_in_mid_stream_is_an_error() -> None:

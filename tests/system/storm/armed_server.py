@@ -4,9 +4,8 @@ import sys
 
 import msgspec
 
-from chatbot.settings import SimServerSettings
 from chatbot.simserver import process, server
-from chatbot.simserver.model import Answer
+from chatbot.simserver.model import Answer, Profile
 from chatbot.wire.format import ChatRequest
 from tests.system.storm.arms import Arm
 from tests.system.storm.scenario import REQUEST_RECEIVED
@@ -20,9 +19,9 @@ _arm = Arm()
 _NEVER_S = 3600.0
 
 
-def _record_and_answer(settings: SimServerSettings, model: str, request: ChatRequest) -> Answer:
+def _record_and_answer(profile: Profile, request: ChatRequest, others: int = 0) -> Answer:
     text = request.messages[-1].content.split()[0]
-    answer = _answer(settings, model, request)
+    answer = _answer(profile, request, others)
     is_struck = (_arm.directory / "struck").exists()
     _arm.journal.write("received", text=text)
     if _arm.scenario.point == REQUEST_RECEIVED and _arm.aims_at(text) and not is_struck:

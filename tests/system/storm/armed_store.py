@@ -29,7 +29,7 @@ SETTINGS = process.SETTINGS
 main = process.main
 
 _arm = Arm()
-_take, _send, _write = Inbox.take, Outbox.send, Database.write
+_take, _gather, _write = Inbox.take, Outbox.gather, Database._write
 _begin, _commit = Database.begin, Database.commit
 _under_way: set[str] = set()  # "ask", "answer": of the request that is aimed at
 _is_committed = False
@@ -81,25 +81,24 @@ def _armed_commit(self: Database) -> bool:
     return committed
 
 
-def _armed_send(self: Outbox, message: Message) -> None:
+def _armed_gather(self: Outbox, message: Message) -> None:
     if isinstance(message, Accepted | Saved) and _arm.aims_at(message.request_id):
         kind = "ask" if isinstance(message, Accepted) else "answer"
         _arm.strike(f"store reply before {kind}")
         self.send_now(message)
         _arm.strike(f"store reply after {kind}")
     else:
-        _send(self, message)
+        _gather(self, message)
 
 
-def _forgetful_write(self: Database, sql: str, **values: Any) -> int:
-    return _write(
-        self, re.sub(r"ON CONFLICT \(request_id, role\).*", "", sql, flags=re.DOTALL), **values
-    )
+def _forgetful_write(self: Database, sql: str, values: Any) -> int:
+    forgetful = re.sub(r"ON CONFLICT \(request_id, role\).*", "", sql, flags=re.DOTALL)
+    return _write(self, forgetful, values)
 
 
 Inbox.take = _armed_take  # type: ignore[method-assign] # this process is a test's
-Outbox.send = _armed_send  # type: ignore[method-assign] # likewise
+Outbox.gather = _armed_gather  # type: ignore[method-assign] # likewise
 Database.begin = _armed_begin  # type: ignore[method-assign] # likewise
 Database.commit = _armed_commit  # type: ignore[method-assign] # likewise
 if _arm.scenario.mutation == SAVES_TWICE:
-    Database.write = _forgetful_write  # type: ignore[method-assign] # likewise
+    Database._write = _forgetful_write  # type: ignore[method-assign] # likewise

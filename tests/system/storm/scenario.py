@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from chatbot.distribution import constant
 from chatbot.messages import BackendName
 from chatbot.settings import SimServerSettings
 
@@ -34,7 +35,7 @@ class Scenario(msgspec.Struct, frozen=True):
     questions: int = 3
     backends: tuple[BackendName, ...] = ("sim",)
     varied: bool = False
-    server: SimServerSettings = SimServerSettings(first_token_s=0.02, chunks=8)
+    server: SimServerSettings = SimServerSettings(first_token=constant(0.02), chunks=constant(8))
     point: str = ""
     ordinal: int = 2
     mutation: str = ""
