@@ -202,10 +202,12 @@ class ListModels(Message, frozen=True):
 
 
 class ModelsListed(Message, frozen=True):
-    """From worker or dispatcher → ui: the names, sorted; or `error`, one line with its remedy."""
+    """From worker or dispatcher → ui: the names, sorted; or `error`, one line with its remedy, and its
+    `kind` where somebody was asked."""
 
     request_id: str
     backend: BackendName
     names: tuple[str, ...] = ()
     error: str = ""
     attempt: int = 0
+    kind: FailureKind | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import assert_never
 
 from chatbot.actor import BEAT_EVERY_S
-from chatbot.errors import ChatbotError
+from chatbot.errors import ChatbotError, FailureKind
 from chatbot.ids import new_request_id
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
@@ -53,15 +53,19 @@ from chatbot.simulate.news import News
 from chatbot.simulate.past import REPORT, RESULT, Past, take_up
 from chatbot.simulate.programme import Programme
 from chatbot.simulate.result import Result
-from chatbot.simulate.stage import Stage
+from chatbot.simulate.stage import REST_S, Stage
+from chatbot.simulate.stages import RUN
 from chatbot.simulation import Simulation
 from chatbot.tracing import Recorder
 
 _INTERRUPTED, _ENDED = "interrupted", "the program was ended"
 BY_PERSON = frozenset({_INTERRUPTED, _ENDED})  # why a run ends early when somebody wants it to
 
+_NOBODY: frozenset[FailureKind] = frozenset({"unreachable", "auth", "timeout"})
+
 _IDLE_S = 0.25
 _LOOK_EVERY_S = 2.0
+_SILENT_NS = 1_500_000_000  # how long the last answers may take before that is worth a line
 _BOOT_LOOK_S = 0.05
 _BOOT_WITHIN_S = 20.0
 _CANCEL_WITHIN_S = 5.0
@@ -95,7 +99,7 @@ class Seat:
         self._recorder = recorder
         self._display = display
         self._look_at = self._beat_at = 0.0
-        self._is_interrupted = self._is_ended = False
+        self._is_interrupted = self._is_ended = self._says_wait = False
         directory = Path(simulation.out)
         self._past = take_up(directory, self._beat) if settings.restarted else Past()
         self._journal = Journal(directory)
@@ -153,18 +157,30 @@ class Seat:
         self._turn_until(all_there, deadline)
 
     def _probe(self) -> None:
-        """See whether there is somebody to ask. Raises ChatbotError with the remedy."""
+        """See whether there is somebody to ask. Raises ChatbotError with the remedy.
+
+        Not every server lists its models: where it only cannot do that, the turns decide.
+        """
         if self._target.backend == "sim":
             return
         self._outbox.send(ListModels(new_request_id(), self._target.backend))
         self._turn_until(lambda: self._news.models is not None, None)
-        if self._news.models is not None and self._news.models.error:
-            raise ChatbotError(self._news.models.error)
+        models = self._news.models
+        if models is None or not models.error:
+            return
+        if models.kind is None or models.kind in _NOBODY:
+            raise ChatbotError(models.error)
+        self._display.say(f"its models are not known, asking all the same ({models.error})")
 
     # --- the stages ------------------------------------------------------------------------------
 
     def _put_on(self, stage: Stage) -> None:
         """Go through one stage to its end, early or not."""
+        if stage.kind.number != RUN:
+            self._display.say(
+                f"measuring this client itself {stage.kind.phase} the run, "
+                f"for {stage.kind.simulation.duration_s:g} s"
+            )
         self._turn_until(lambda: stage.is_over or stage.is_late(time.perf_counter_ns()), None)
         if not stage.is_over:
             stage.cancel(time.perf_counter_ns())
@@ -216,11 +232,24 @@ class Seat:
             self._look_at = now + _LOOK_EVERY_S
             self._outbox.send(ReadStatus(new_request_id()))
             self._recorder.flush()
-        if self._programme.stage is not None:
-            if self._display.is_due(now):
+        if stage := self._programme.stage:
+            if stage.kind.number == RUN and self._display.is_due(now):
+                self._say_what_is_waited_for(stage)
                 self._display.show(self._accounts.live(time.perf_counter_ns()))
             if reason := self._accounts.hopeless(time.perf_counter_ns()):
                 self._stop_early(reason)
+
+    def _say_what_is_waited_for(self, stage: Stage) -> None:
+        """Say once that the time is over and answers are still to come."""
+        since_ns = stage.schedule.draining_since_ns
+        if self._says_wait or since_ns is None or not stage.kind.simulation.duration_s:
+            return
+        if time.perf_counter_ns() - since_ns > _SILENT_NS:
+            self._says_wait = True
+            self._display.say(
+                f"the time is over; waiting for {stage.schedule.in_flight:,} turns, "
+                f"{REST_S} s at most (Ctrl-C ends it)"
+            )
 
     def _take(self, message: UiInbox) -> None:
         stage = self._programme.stage

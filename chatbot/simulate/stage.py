@@ -35,7 +35,7 @@ from chatbot.tracing import Recorder, Span
 
 # After a failure that costs the server nothing a session waits so long, or it would only spin.
 _BREATH_NS = 1_000_000_000
-_REST_S = 30  # how long the last turns may take
+REST_S = 30  # how long the last turns may take
 _UNFINISHED = "unfinished"
 _HOPELESS = frozenset({"unreachable", "auth", "not_found", "model_not_found", "busy"})
 
@@ -117,7 +117,7 @@ class Stage:
         since_ns = self.schedule.draining_since_ns if self.kind.simulation.duration_s else None
         if self.schedule.finished:
             since_ns = self._finished_ns = self._finished_ns or now_ns
-        return since_ns is not None and now_ns - since_ns > _REST_S * 1_000_000_000
+        return since_ns is not None and now_ns - since_ns > REST_S * 1_000_000_000
 
     def ask_due(self, now_ns: int) -> None:
         """Ask what is due. The questions go out with the next `send`."""
@@ -280,7 +280,7 @@ class Stage:
 
     def _count(self, turn: Turn) -> None:
         if self._is_cut_off and turn.status in ("cancelled", "lost"):
-            message = f"it had not ended {_REST_S} s after the run did"
+            message = f"it had not ended {REST_S} s after the run did"
             turn = msgspec.structs.replace(
                 turn, status="failed", error=_UNFINISHED, message=message
             )

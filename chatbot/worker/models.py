@@ -3,7 +3,7 @@
 import asyncio
 
 from chatbot.backends import Backend
-from chatbot.errors import CallError
+from chatbot.errors import CallError, FailureKind
 from chatbot.messages import ListModels, ModelsListed
 from chatbot.wire import FORMATS, failures
 from chatbot.worker.client import Client
@@ -20,20 +20,22 @@ async def list_models(
     """Ask the backend; a failure becomes the one line of `error`."""
     names: list[str] = []
     problem = backend.obstacle
+    kind: FailureKind | None = "auth" if problem else None
     if not problem:
         try:
             async with asyncio.timeout(WITHIN_S):
                 names = await _fetch(backend, client)
         except CallError as error:
             error.args = (redact(str(error)),)
-            problem = explain(error, backend, backend.model)
+            problem, kind = explain(error, backend, backend.model), error.kind
         except TimeoutError:
+            kind = "timeout"
             problem = (
                 f"{backend.name} at {backend.base_url} did not list its models within "
                 f"{WITHIN_S:g} s: try again"
             )
     return ModelsListed(
-        message.request_id, message.backend, tuple(sorted(names)), problem, message.attempt
+        message.request_id, message.backend, tuple(sorted(names)), problem, message.attempt, kind
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chatbot.errors import ExitCode
+from chatbot.errors import ExitCode, FailureKind
 from chatbot.messages import (
     Answered,
     Ask,
@@ -50,6 +50,7 @@ class Pipeline:
         self.parting = Stop()
         self.sent: list[Message] = []
         self.waiting: list[Any] = []
+        self.models = ModelsListed("", "sim")
         self.after: list[tuple[int, Any]] = []  # after so many asks, this arrives
         self._answers = answers
         self._asks = 0
@@ -63,7 +64,7 @@ class Pipeline:
             case Flush(request_id):
                 self.waiting.append(Flushed(request_id))
             case ListModels(request_id):
-                self.waiting.append(ModelsListed(request_id, "sim"))
+                self.waiting.append(msgspec.structs.replace(self.models, request_id=request_id))
             case Cancel(request_id):
                 self.waiting.append(Cancelled(request_id, 1))
             case Ask(request_id):
@@ -274,3 +275,32 @@ def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
     (tmp_path / RUN).write_text("{}")
     (tmp_path / ASKED).mkdir()
     assert run(settings_of(tmp_path, restarted=True), Pipeline()) == ExitCode.TURN_FAILED
+
+
+def test_a_server_that_lists_no_models_is_asked_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = Pipeline()
+    pipeline.models = ModelsListed("", "openai", error="no such address", kind="not_found")
+    assert run(settings_of(tmp_path, backend="openai", calibration_s=0.0), pipeline) == ExitCode.OK
+    assert result_in(tmp_path).totals.answered == 4
+    assert "asking all the same (no such address)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "auth", "timeout", None])
+def test_where_there_is_nobody_to_ask_one_line_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: FailureKind | None
+) -> None:
+    pipeline = Pipeline()
+    pipeline.models = ModelsListed("", "openai", error="nobody is there", kind=kind)
+    assert run(settings_of(tmp_path, backend="openai"), pipeline) == ExitCode.USAGE
+    assert capsys.readouterr().err == "chatbot: nobody is there\n"
+    assert not any(isinstance(message, Ask) for message in pipeline.sent)
+
+
+def test_a_calibration_says_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = settings_of(tmp_path, backend="openai", calibration_s=0.05)
+    assert run(settings, Pipeline()) == ExitCode.OK
+    said = capsys.readouterr().err.splitlines()
+    assert "chatbot: measuring this client itself before the run, for 0.05 s" in said
+    assert "chatbot: measuring this client itself after the run, for 0.05 s" in said
