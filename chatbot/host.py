@@ -215,7 +215,8 @@ def yield_to_who_runs() -> None:
     interrupted. So work gathers, and only then: where a processor is free, nothing waits (Linux: sched(7)).
     """
     if hasattr(os, "SCHED_BATCH"):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        with contextlib.suppress(OSError):  # where it may not: everything works, only slower
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def silence_stderr() -> None:

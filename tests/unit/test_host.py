@@ -58,3 +58,16 @@ def test_a_share_of_the_processors_counts_as_so_many(tmp_path: Path) -> None:
         quota.write_text(f"{said}\n", encoding="ascii")
         assert host.cores(str(quota)) == number, said
     assert host.processor()
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="there is no such policy here")
+def test_who_yields_does_not_push_others_off_and_neither_do_its_children() -> None:
+    child = "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH)"
+    program = (
+        "import subprocess, sys; from chatbot.host import yield_to_who_runs;"
+        f"yield_to_who_runs(); subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "True\n"
