@@ -2,8 +2,9 @@
 
 Sessions that ask in step are answered in bursts, so what was answered in a short time says nothing of how much the
 rate is off: after a burst there is none for as long as an answer takes. So an answer counts for the whole time that
-it took, and the rates that are compared are those of batches of several answers' time (Conway, Some tactical problems in digital simulation, Management Science 10, 1963; few and long
-batches: Schmeiser, Batch size effects in the analysis of simulation output, Operations Research 30, 1982).
+it took, and the rates that are compared are those of batches of several answers' time (Conway, Some tactical
+problems in digital simulation, Management Science 10, 1963; few and long batches: Schmeiser, Batch size effects in
+the analysis of simulation output, Operations Research 30, 1982).
 """
 
 import math

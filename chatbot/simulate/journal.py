@@ -89,19 +89,19 @@ class Journal:
         """Note what became of it."""
         self._turns.append(_encode(turn))
 
-    def flush_asked(self) -> None:
-        """Write what was noted, and before it is sent what is asked: or a kill between the two would leave
-        turns that nobody knows of."""
-        if self._notes:
-            self._write(ASKED, "".join(self._notes).encode())
-            self._notes.clear()
-
     def flush(self) -> None:
-        """Write all that has gathered."""
-        self.flush_asked()  # first: a turn that has ended must have been asked
+        """Write all that has gathered: before what is asked is sent, or a kill between the two would leave
+        turns that nobody knows of.
+
+        What has ended comes first: what follows upon it (the next turn, the next stage) must not be
+        known without it. It was asked long before.
+        """
         if self._turns:
             self._write(TURNS, b"\n".join([*self._turns, b""]))
             self._turns.clear()
+        if self._notes:
+            self._write(ASKED, "".join(self._notes).encode())
+            self._notes.clear()
 
     def finish(self, files: dict[str, str], beat: Callable[[], None]) -> list[str]:
         """Write the files of the end; return the names of those that could be written. `beat` is called

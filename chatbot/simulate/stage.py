@@ -137,7 +137,7 @@ class Stage:
         """Send what is asked; before that it is written down, so that a kill leaves none that nobody
         knows of."""
         if self._asks:
-            self._journal.flush_asked()
+            self._journal.flush()
             for ask in self._asks:
                 self._outbox.gather(ask)
             self._asks.clear()

@@ -1,6 +1,7 @@
 """The files of a run: what is written is read back, torn or not."""
 
 import csv
+import os
 from pathlib import Path
 
 import msgspec
@@ -208,3 +209,31 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / TURNS).touch()
     with pytest.raises(UsageError, match="cannot be read"):
         take_up(tmp_path)
+
+
+def test_what_follows_upon_an_end_is_never_known_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path)
+    journal.begin(run_in(tmp_path))
+    journal.begin_stage(1, 5)
+    journal.asked(asked(0))
+    journal.flush()
+    journal.ended(turn(0))
+    journal.end_stage(1, Over(7, 0))
+    journal.begin_stage(2, 8)
+    written: list[bytes] = []
+    really_write = os.write
+
+    def write_once(file: int, data: bytes) -> int:
+        written.append(data)
+        if len(written) > 1:
+            raise OSError(0, "killed")
+        return really_write(file, data)
+
+    monkeypatch.setattr("os.write", write_once)
+    journal.flush()
+    monkeypatch.undo()
+    past = take_up(tmp_path)
+    assert past.ended == (turn(0),)
+    assert past.overs == {}
