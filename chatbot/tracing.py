@@ -292,9 +292,7 @@ class Recorder:
         """
         parent_id = ""
         if parent is None:
-            # The lower half is random, as samplers want it. The upper one is the time: rows of the
-            # database that have just been written stand side by side in its index of traces.
-            trace_id = f"{time.time_ns():016x}{_random_bits(64):016x}"
+            trace_id = f"{_random_bits(128):032x}"
             if not self._keeps(trace_id):
                 return Unrecorded(f"00-{trace_id}-{_random_bits(64):016x}-00")
         elif not parent.endswith(_SAMPLED):

@@ -400,3 +400,9 @@ def test_a_step_of_the_clock_does_not_change_how_long_a_span_took(
     (record,) = wire.records
     assert isinstance(record, SpanRecord)
     assert record.start_ns <= record.events[0].time_ns <= record.end_ns
+
+
+def test_traces_that_begin_together_do_not_begin_alike(recorder: Recorder) -> None:
+    # A list of traces shows the beginnings of their ids, and a person types no more of one.
+    begun = {recorder.span("x", parent=None).trace_id[:8] for _ in range(20)}
+    assert len(begun) == 20
