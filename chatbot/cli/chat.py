@@ -10,6 +10,7 @@ from chatbot.cli.common import (
     PROGRAMS,
     Parser,
     add_common,
+    add_conversation,
     read_config,
     refuse,
     run,
@@ -60,16 +61,7 @@ def chat_parser(*, models: bool = False) -> argparse.ArgumentParser:
     add("prompt", nargs="*", metavar="PROMPT", help="what to ask; - takes it from stdin")
     add("-m", "--model", help="the model, for any backend")
     add("--ollama-model", metavar="NAME[:VERSION]", help="Ollama's model (default: llama3:latest)")
-    add("-s", "--system", metavar="TEXT", help="the system prompt")
-    add(
-        "-o",
-        "--option",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("KEY", "VALUE"),
-        help="temperature, max_tokens, top_p, seed and so on",
-    )
+    add_conversation(add)
     add("--session-id", default="", metavar="ID", help="go on with this session")
     add(
         "-c",

@@ -6,6 +6,7 @@ Nothing heavy is imported here before it is used. Called by the programs beside 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -31,6 +32,20 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     add("--db", metavar="PATH", help="the database (default: chatbot.db)")
     add("--log-dir", metavar="DIR", help="where logs and traces go (default: logs)")
     add("--config", metavar="FILE", help="the configuration file (also CHATBOT_CONFIG)")
+
+
+def add_conversation(add: Callable[..., object]) -> None:
+    """Add what every program has that asks a model; `add` is a parser's or a group's `add_argument`."""
+    add("-s", "--system", metavar="TEXT", help="the system prompt")
+    add(
+        "-o",
+        "--option",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("KEY", "VALUE"),
+        help="temperature, max_tokens, top_p, seed and so on",
+    )
 
 
 def text(argument: Any) -> Any:

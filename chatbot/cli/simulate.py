@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from chatbot.cli import results
-from chatbot.cli.common import BACKENDS, Parser, read_config, refuse, run, text
+from chatbot.cli.common import BACKENDS, Parser, add_conversation, read_config, refuse, run, text
 from chatbot.cli.sim_server import add_sim_options
 
 if TYPE_CHECKING:
@@ -100,16 +100,7 @@ def _add_whom(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("who is asked").add_argument
     add("--backend", choices=BACKENDS, help="default: sim, the simulated server")
     add("-m", "--model", help="the model")
-    add("-s", "--system", metavar="TEXT", help="the system prompt")
-    add(
-        "-o",
-        "--option",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("KEY", "VALUE"),
-        help="temperature, max_tokens, top_p, seed and so on",
-    )
+    add_conversation(add)
     add("--yes", action="store_true", help="yes, ask a backend that costs money")
     add("--timeout", metavar="TIME", help="how long a turn may take (default: 1h, 60s of silence)")
     add("--retries", metavar="N", help="tries after a refusal (default: 0, a failure is counted)")

@@ -9,13 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
 
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment
+from tests.system.simulation import Simulation
 
 MARK = "CHATBOT_TEST_DIRECTORY"  # every process of a test inherits it, and can be found by it
 
@@ -112,3 +113,19 @@ def chatbot(tmp_path: Path) -> Iterator[Chatbot]:
         program.must_be_gone()
     finally:
         program.end()
+
+
+@pytest.fixture
+def simulate(tmp_path: Path) -> Iterator[Any]:
+    """Begins runs of `simulate`, each in a directory of its own."""
+    begun: list[Simulation] = []
+
+    def begin(*arguments: str, **environment: Any) -> Simulation:
+        directory = tmp_path / str(len(begun))
+        directory.mkdir()
+        begun.append(Simulation(directory, *arguments, **environment))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.end()

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,22 +17,7 @@ from chatbot.simulate.past import REPORT, RESULT, TABLE, TURNS
 from chatbot.simulate.result import Result, decode
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment
-from tests.system.test_simulate import QUICK, Simulation, adds_up, sim_server
-
-
-@pytest.fixture
-def simulate(tmp_path: Path) -> Iterator[Any]:
-    begun: list[Simulation] = []
-
-    def begin(*arguments: str, **environment: Any) -> Simulation:
-        directory = tmp_path / str(len(begun))
-        directory.mkdir()
-        begun.append(Simulation(directory, *arguments, **environment))
-        return begun[-1]
-
-    yield begin
-    for each in begun:
-        each.end()
+from tests.system.simulation import QUICK, adds_up, sim_server
 
 
 def call(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
