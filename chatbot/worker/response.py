@@ -57,6 +57,8 @@ class Response:
     async def aclose(self) -> None:
         """Close it; the connection too, unless the body was read to its end."""
         if self._response.closed:
+            if isinstance(self._response, HttpResponse):
+                self._response.drop_unsent()
             return
         with contextlib.suppress(*FOREIGN):  # it is being closed: so be it
             self._response.release()
@@ -70,9 +72,12 @@ class HttpResponse(aiohttp.ClientResponse):
     not read.
     """
 
+    _way: asyncio.Transport | None = None
+
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Read the head. From there on the call itself limits silence: a timer that is set again for
         every read would cost a tenth of the read."""
+        self._way = connection.transport
         stopwatch = timing.current()
         if stopwatch is not None:
             stopwatch.connected()
@@ -85,16 +90,22 @@ class HttpResponse(aiohttp.ClientResponse):
 
     def close(self) -> None:
         """Close the connection."""
-        self._drop_unsent()
+        self.drop_unsent()
         super().close()
 
     def release(self) -> object:
         """Let go of the connection, which is used again if the body was read to its end."""
-        self._drop_unsent()
+        self.drop_unsent()
         return super().release()
 
-    def _drop_unsent(self) -> None:
-        # After the end of the body there is no connection here: it may be another call's by now.
-        transport = self.connection.transport if self.connection else None
-        if transport is not None and transport.get_write_buffer_size():
-            transport.abort()
+    def drop_unsent(self) -> None:
+        """Give up what of the request has not been sent, and its connection with it."""
+        # After the end of the body there is no connection here, and its way may be another call's by now:
+        # unless it is being closed.
+        way = self._way
+        if (
+            way is not None
+            and (self.connection or way.is_closing())
+            and way.get_write_buffer_size()
+        ):
+            way.abort()
