@@ -69,12 +69,24 @@ class Manage(msgspec.Struct, frozen=True):
     db: str = ""
 
 
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a million tokens cost, in dollars. `cached_input` is for input that the server had in a cache of
+    its own; None: the same as `input`."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
 class UiSettings(msgspec.Struct, frozen=True):
     """What the person asked for. `resume_latest` is `--continue`; `session_id` `--session-id`.
 
     A resumed session goes on with its own backend, model, system prompt and options, except for what
     is explicit: what was given on the command line. `log_dir` is where traces are read; `colour`
     whether a terminal may be given colours; `is_dumb`: it knows no escape sequences at all.
+    `options_of` are what each backend is asked with by default, `explicit_options` aside; `prices` is by
+    `BACKEND:MODEL`; `context_lengths` holds what the file says of servers that do not tell. `history_file`
+    keeps what was typed; empty: nothing does.
     """
 
     mode: UiMode
@@ -98,13 +110,18 @@ class UiSettings(msgspec.Struct, frozen=True):
     log_dir: str = "logs"
     colour: bool = False
     is_dumb: bool = False
+    options_of: dict[BackendName, Options] = {}
+    aliases: dict[str, tuple[BackendName, str]] = {}
+    prices: dict[str, Price] = {}
+    context_lengths: dict[BackendName, int] = {}
+    history_file: str = ""
 
 
 class StoreSettings(msgspec.Struct, frozen=True):
     """`memory_cache_bytes` bounds the memory level of the answer cache; `cache_bytes` and
     `cache_age_s` its SQLite level. `must_exist`: a missing database is not to be created.
     `recovers`: the database is damaged and stays closed; only a `Recover` is served. `saves` False: there
-    is to be no store at all.
+    is to be no store at all. `prices`, by `BACKEND:MODEL`, are put into the table of that name.
     """
 
     path: str = "chatbot.db"
@@ -114,6 +131,7 @@ class StoreSettings(msgspec.Struct, frozen=True):
     must_exist: bool = False
     recovers: bool = False
     saves: bool = True
+    prices: dict[str, Price] = {}
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):

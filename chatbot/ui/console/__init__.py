@@ -1,0 +1,12 @@
+"""The live terminal of the interactive chat, on prompt_toolkit: an input line that is always there, what is
+being answered above it, a line of state below it.
+
+    console     owns the terminal while the chat runs: the only place that writes there; its two threads
+    keys        which key does what
+    past        the history of what was typed, on disk, shared by all instances
+    compose     what was typed as a message: blocks between \"\"\", lines to be continued; pure
+    complete    what Tab offers; pure
+    toolbar     the line of state; pure
+    view        a turn as it is shown: markdown, thinking, footer, several answers side by side
+    columns     texts side by side; pure
+"""
