@@ -32,7 +32,7 @@ from chatbot.traces import archive
 from chatbot.traces import listing as trace_listing
 from chatbot.traces.style import Style
 from chatbot.traces.waterfall import waterfall
-from chatbot.ui import commands, listing
+from chatbot.ui import command_table, listing
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data" / "simulate"
@@ -73,9 +73,12 @@ def test_every_option_it_names_exists() -> None:
     assert named <= known | other_options | others
 
 
-def test_the_table_of_commands_has_every_command() -> None:
-    named = set(re.findall(r"/[a-z?-]+", README[README.index("| in the chat") :].split("\n\n")[0]))
-    assert named == set(re.findall(r"(?<!\w)/[a-z?-]+", commands.HELP))
+def test_the_table_of_commands_is_what_the_chat_knows() -> None:
+    table = README[README.index("| in the chat") :].split("\n\n")[0]
+    assert table.splitlines()[2:] == [
+        f"| {', '.join(f'`{name}`' for name in command.names)} | {command.line} |"
+        for command in command_table.COMMANDS
+    ]
 
 
 def test_the_table_of_sessions_has_every_action() -> None:
