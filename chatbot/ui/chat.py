@@ -169,7 +169,7 @@ class Chat:
         if status is None:
             self._notices.say("(given up)")
         else:
-            self._view.status(status)
+            self._view.status(status, {})
 
     def _new_session(self) -> None:
         self.conversation.new_session(new_session_id())

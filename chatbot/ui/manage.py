@@ -32,8 +32,9 @@ from chatbot.settings import Manage
 from chatbot.ui import export, listing
 from chatbot.ui.exchange import GIVEN_UP, Exchange
 from chatbot.ui.newfile import write_new
+from chatbot.ui.streams import Output
 from chatbot.ui.terminal import Terminal as Keyboard
-from chatbot.ui.view import Notices, Output, View
+from chatbot.ui.view import Notices, View
 
 _NO_MESSAGES = 2**63 - 1  # behind every message: of a session alone
 _DELETE_WITHIN_S = 600.0

@@ -18,10 +18,13 @@ from chatbot.settings import UiSettings
 from chatbot.tracing import Recorder
 from chatbot.ui.chat import Chat
 from chatbot.ui.exchange import Exchange, Leave
+from chatbot.ui.jsonview import JsonView
 from chatbot.ui.manage import Library
+from chatbot.ui.streams import TextNotices
 from chatbot.ui.terminal import Stopped
 from chatbot.ui.terminal import Terminal as Keyboard
-from chatbot.ui.view import JsonView, Notices, TextView, View
+from chatbot.ui.textview import TextView
+from chatbot.ui.view import View
 
 INBOX = UiInbox
 SETTINGS = UiSettings
@@ -40,12 +43,12 @@ def main(
     except (Stopped, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     except UsageError as error:
-        Notices(sys.stderr).say(str(error))
+        TextNotices(sys.stderr).say(str(error))
         code = ExitCode.USAGE
     except BrokenPipeError:  # whoever read the answers has seen enough
         code = ExitCode.OK
     except ChatbotError as error:
-        Notices(sys.stderr).say(str(error))
+        TextNotices(sys.stderr).say(str(error))
         code = ExitCode.TURN_FAILED
     recorder.flush()
     outbox.send(Leaving(code))
@@ -60,7 +63,7 @@ class Ui:
     ) -> None:
         self._settings = settings
         self._outbox = outbox
-        self._notices = Notices(sys.stderr)
+        self._notices = TextNotices(sys.stderr)
         chatting = settings.mode == "chat"
         self._keyboard = Keyboard(inbox, self._notices, chatting=chatting)
         listing = settings.mode in ("models", "manage")
