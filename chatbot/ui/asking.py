@@ -15,7 +15,6 @@ from chatbot.errors import ChatbotError, ExitCode
 from chatbot.ids import new_request_id
 from chatbot.messages import (
     Answered,
-    Ask,
     AttributeValue,
     Cancel,
     Cancelled,

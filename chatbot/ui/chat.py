@@ -16,7 +16,7 @@ from chatbot.messages import Answered, Cancelled, StatusRead, Target, Terminal
 from chatbot.otel import Tracing
 from chatbot.sanitize import well_formed
 from chatbot.settings import UiSettings, parse_option_value
-from chatbot.ui import commands, export, listing, memory
+from chatbot.ui import command_table, commands, export, listing, memory
 from chatbot.ui.asking import Asking
 from chatbot.ui.conversation import Conversation
 from chatbot.ui.exchange import Exchange, Leave
@@ -73,19 +73,48 @@ class Chat:
             self.show_state()
 
     def _take(self, command: commands.Line) -> ExitCode:
-        chat = self.conversation
         match command:
             case commands.Say(text):
                 return self.turn(text)
             case commands.Quit():
                 raise Leave(self.code if self._settings.mode != "chat" else ExitCode.OK)
-            case commands.Help(about):
-                self._notices.block(commands.help_about(about))
+            case commands.Help(name):
+                command = command_table.find(name)
+                text = command_table.about(command) if command else command_table.HELP
+                self._notices.block(text)
                 return ExitCode.OK
             case commands.Refused(reason):
                 raise UsageError(reason)
+            case commands.Top():
+                return self._top()
+            case commands.ShowTrace(number):
+                return self._show_trace(number)
+            case (
+                commands.Switch()
+                | commands.SetModel()
+                | commands.ShowModels()
+                | commands.System()
+                | commands.SetOption()
+                | commands.Show()
+            ):
+                return self._take_setting(command)
+            case (
+                commands.Regenerate()
+                | commands.Edit()
+                | commands.Undo()
+                | commands.Fan()
+                | commands.Pick()
+                | commands.Copy()
+                | commands.Thinking()
+            ):
+                return self._take_of_turns(command)
+            case _:
+                return self._take_of_sessions(command)
+
+    def _take_of_turns(self, command: commands.OfTurns) -> ExitCode:
+        match command:
             case commands.Regenerate():
-                if not chat.turns:
+                if not self.conversation.turns:
                     raise UsageError("there is nothing yet to be asked again")
                 return self.turn(None)
             case commands.Edit():
@@ -100,17 +129,8 @@ class Chat:
                 return self._last.copy(what, number)
             case commands.Thinking():
                 return self._last.thoughts()
-            case (
-                commands.Switch()
-                | commands.SetModel()
-                | commands.ShowModels()
-                | commands.System()
-                | commands.SetOption()
-                | commands.Show()
-            ):
-                return self._take_setting(command)
             case _:
-                return self._take_of_sessions(command)
+                assert_never(command)
 
     def _take_setting(self, command: commands.OfSettings) -> ExitCode:
         chat = self.conversation
@@ -187,10 +207,6 @@ class Chat:
                 return self._library.export(chat.session_id, export.format_of(file), file)
             case commands.ShowStats():
                 return self._library.stats(chat.session_id, self._settings.prices)
-            case commands.Top():
-                return self._top()
-            case commands.ShowTrace(number):
-                return self._show_trace(number)
             case _:
                 assert_never(command)
         return ExitCode.OK
@@ -219,9 +235,7 @@ class Chat:
 
     def _fan(self, names: tuple[str, ...], question: str) -> ExitCode:
         chat = self.conversation
-        targets = [
-            chat.target_of(*parse_target(name, self._settings.aliases)) for name in names
-        ]
+        targets = [chat.target_of(*parse_target(name, self._settings.aliases)) for name in names]
         if not question:
             if not chat.turns:
                 raise UsageError("there is no question yet: /fan BACKEND,BACKEND QUESTION asks one")

@@ -174,25 +174,13 @@ class Refused(msgspec.Struct, frozen=True):
     reason: str
 
 
+OfTurns = Regenerate | Edit | Undo | Fan | Pick | Copy | Thinking
+OfSettings = Switch | SetModel | ShowModels | System | SetOption | Show
 OfSessions = (
-    Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export | ShowTrace
+    NewSession | Sessions | Resume | Rename | Delete | Search | History | Export | ShowStats
 )
-OfAnswers = Copy | Edit | Thinking | Fan | Pick
-OfAsking = System | SetOption | Show | ShowStats
-Line = (
-    Say
-    | Quit
-    | NewSession
-    | Help
-    | Top
-    | Switch
-    | SetModel
-    | ShowModels
-    | OfSessions
-    | OfAnswers
-    | OfAsking
-    | Refused
-)
+OfProcesses = Top | ShowTrace
+Line = Say | Quit | Help | OfTurns | OfSettings | OfSessions | OfProcesses | Refused
 
 
 def parse(line: str) -> Line | None:

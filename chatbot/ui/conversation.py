@@ -65,7 +65,7 @@ class Conversation:
         target: Target,
         models: dict[BackendName, str],
         cache: CachePolicy,
-        options_of: Mapping[BackendName, Options] = {},  # noqa: B006 - nobody writes to it
+        options_of: Mapping[BackendName, Options] = {},
         chosen: Options = {},  # noqa: B006 - nor to this
     ) -> None:
         self.session_id = session_id

@@ -27,11 +27,30 @@ T = TypeVar("T")
 class Desk(Protocol):
     """What `process` needs of it. `console` None: lines are read one by one, from `keyboard`."""
 
-    view: View
-    notices: Notices
-    keyboard: Keyboard
-    console: Console | None
-    write_raw: Callable[[str], None] | None
+    @property
+    def view(self) -> View:
+        """What a turn looks like."""
+        ...
+
+    @property
+    def notices(self) -> Notices:
+        """Where lines for the person go."""
+        ...
+
+    @property
+    def keyboard(self) -> Keyboard:
+        """Where lines and interrupts come from."""
+        ...
+
+    @property
+    def console(self) -> Console | None:
+        """The input line that is always there; None: lines are read one by one, from `keyboard`."""
+        ...
+
+    @property
+    def write_raw(self) -> Callable[[str], None] | None:
+        """What reaches the terminal as it is; None: nothing does."""
+        ...
 
     def serve(self, exchange: Exchange) -> None:
         """Take what it shows besides the view, and what it offers to complete, from this exchange."""
@@ -49,6 +68,7 @@ class Desk(Protocol):
 
     def edit(self, text: str) -> str | None:
         """Let the person edit a text; None: nothing was changed."""
+        ...
 
     def leaves_on_interrupt(self) -> bool:
         """Whether a Ctrl-C that ended the reading of a line means leaving."""
@@ -88,8 +108,6 @@ class PlainDesk:
                 colour=settings.colour,
             )
         )
-        self.read_all = self._terminal.read_all
-        self.leaves_on_interrupt = self._terminal.leaves_on_interrupt
 
     def serve(self, exchange: Exchange) -> None:
         """It shows nothing by itself."""
@@ -103,6 +121,14 @@ class PlainDesk:
     def run(self, work: Callable[[], ExitCode]) -> ExitCode:
         """Do the work."""
         return work()
+
+    def read_all(self) -> str:
+        """Return all of the standard input."""
+        return self._terminal.read_all()
+
+    def leaves_on_interrupt(self) -> bool:
+        """Whether a Ctrl-C that ended the reading of a line means leaving."""
+        return self._terminal.leaves_on_interrupt()
 
     def edit(self, text: str) -> str | None:
         """Let the person edit a text. Raises ChatbotError where there is nobody, or no editor."""

@@ -48,7 +48,9 @@ class LastTurn:
         chat = self._conversation
         count = len(chat.siblings)
         if not count:
-            raise UsageError("there is nothing to pick from: /fan BACKEND,BACKEND asks several at once")
+            raise UsageError(
+                "there is nothing to pick from: /fan BACKEND,BACKEND asks several at once"
+            )
         if not 1 <= number <= count:
             raise UsageError(f"there is no answer {number}: /pick takes 1 to {count}")
         turn = chat.pick(number)

@@ -38,9 +38,7 @@ class Resuming:
             given_up = loaded.error == GIVEN_UP
             raise ChatbotError("(given up)" if given_up else f"cannot load it: {loaded.error}")
         if loaded.session is None:
-            raise UsageError(
-                f"there is no session {session_id!r}: /sessions shows which there are"
-            )
+            raise UsageError(f"there is no session {session_id!r}: /sessions shows which there are")
         code = ExitCode.OK
         try:
             self._conversation.resume(loaded.session, loaded.messages)

@@ -125,5 +125,3 @@ class ConsoleDesk:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._inbox.post(Stop())
-
-
