@@ -115,9 +115,10 @@ class Turns:
         key = "" if ask.cache == "off" else cache.key_of(ask)
         self._save_session(ask, now)
         if ask.replaces and ask.replaces != ask.request_id:
-            self.rows += queries.take_out(self._database, ask.session_id, ask.replaces)
-            if ask.replaces in self._open:
-                self._open[ask.replaces] = None
+            taken_out = queries.take_out(self._database, ask.session_id, ask.replaces)
+            self.rows += taken_out
+            if taken_out:  # it may be one of the open ones, or have siblings among them
+                self._open = dict.fromkeys(self._open)
         self._open[ask.request_id] = queries.accept(self._database, ask, key, now)
         self.rows += 1
         if ask.cache != "use":
@@ -138,9 +139,13 @@ class Turns:
 
     def _save_session(self, ask: Ask, now: float) -> None:
         asked_with = (ask.target.backend, ask.target.model)
-        if self._known.get(ask.session_id) == asked_with:
+        is_sibling = queries.is_sibling(ask)
+        known = self._known.get(ask.session_id)
+        if known == asked_with or (is_sibling and known is not None):
             return
         self.rows += queries.begin_session(self._database, ask, now)
+        if is_sibling:
+            return
         if len(self._known) >= _KNOWN_SESSIONS:
             self._known.clear()
         self._known[ask.session_id] = asked_with

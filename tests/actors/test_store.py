@@ -797,7 +797,7 @@ import os, sys
 from chatbot.store.database import Database
 database = Database.open(sys.argv[1])
 for number in range(300):
-    database.write("INSERT INTO prices VALUES ('b', :model, 1.0, 1.0)", model=f"{number} " + "x" * 90)
+    database.write("INSERT INTO prices VALUES ('b', :model, 1.0, 1.0, NULL)", model=f"{number} " + "x" * 90)
 database.one("PRAGMA wal_checkpoint(TRUNCATE)")
 database.write("INSERT INTO sessions VALUES ('late', '', 1.0, '', '')")
 os._exit(0)

@@ -78,7 +78,7 @@ def test_every_row_of_the_first_version_is_still_there(path: str) -> None:
     after = everything(path)
     assert after["version"] == [(migrations.VERSION,)]
     assert after["sessions"] == before["sessions"]
-    assert after["messages"] == [(*row, 1) for row in before["messages"]]  # all are active
+    assert after["messages"] == [(*row, 1, None) for row in before["messages"]]  # all are active
 
 
 def test_its_messages_are_found_by_their_words(path: str) -> None:
@@ -131,7 +131,7 @@ def open_one_after_another(directory: str, count: int, together: Barrier) -> Non
         together.wait(DEADLINE_S)
         with closing(Database.open(f"{directory}/{number}.db")) as database:
             assert database.one("SELECT count(*) FROM messages_fts ('lighthouses')") == (2,)
-            database.write("INSERT INTO prices VALUES (:pid, '', 1, 1)", pid=str(os.getpid()))
+            database.write("INSERT INTO prices VALUES (:pid, '', 1, 1, NULL)", pid=str(os.getpid()))
 
 
 def test_instances_that_migrate_one_database_at_once_all_open_it(tmp_path: Path) -> None:

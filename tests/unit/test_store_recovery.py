@@ -76,7 +76,7 @@ def fill(path: str, rows: int = ROWS, finish: Callable[[Database], None] = Datab
     """Write sessions, messages and a price; texts of all sizes, some larger than a page."""
     database = Database.open(path)
     assert database.begin()
-    database.write("INSERT INTO prices VALUES ('sim', 'm', 3.0, 15.0)")
+    database.write("INSERT INTO prices VALUES ('sim', 'm', 3.0, 15.0, 0.3)")
     for number in range(rows):
         if number % (ROWS // SESSIONS) == 0:
             database.write(
@@ -141,7 +141,7 @@ def test_all_of_a_readable_database_is_in_the_new_one(path: str) -> None:
     assert contents(path) == {number: content(number) for number in range(ROWS)}
     with closing(Database.open(path)) as database:
         assert database.one("SELECT rowid FROM messages_fts ('number1234')") == (1235,)
-        assert database.one("SELECT * FROM prices") == ("sim", "m", 3.0, 15.0)
+        assert database.one("SELECT * FROM prices") == ("sim", "m", 3.0, 15.0, 0.3)
         row = database.one("SELECT title, start_time, duration_ms FROM messages, sessions")
         assert row == ("session_0", 1.5, 7.0)
 
@@ -410,7 +410,7 @@ def test_what_is_not_there_or_a_link_or_a_directory_is_refused(path: str, tmp_pa
 def test_a_newer_version_is_refused_with_the_line_of_the_opening(path: str) -> None:
     fill(path, 1)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     before = all_files(path)
     with pytest.raises(StoreUnavailable) as caught:
         Database.open(path)
