@@ -79,9 +79,8 @@ class Chat:
             case commands.Quit():
                 raise Leave(self.code if self._settings.mode != "chat" else ExitCode.OK)
             case commands.Help(name):
-                command = command_table.find(name)
-                text = command_table.about(command) if command else command_table.HELP
-                self._notices.block(text)
+                found = command_table.find(name)
+                self._notices.block(command_table.about(found) if found else command_table.HELP)
                 return ExitCode.OK
             case commands.Refused(reason):
                 raise UsageError(reason)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from chatbot.errors import ChatbotError, ExitCode, UsageError
 from chatbot.ids import new_request_id
 from chatbot.messages import Pick, Picked, Undo, Undone
-from chatbot.ui import clipboard
 from chatbot.ui.conversation import Conversation
 from chatbot.ui.exchange import Exchange
 from chatbot.ui.view import Notices, View
@@ -90,6 +89,8 @@ class LastTurn:
                 raise UsageError(f"there is no code block {number}: the last one is {len(blocks)}")
             answer = blocks[number - 1].text  # 0: the last
             said = f"code block {number or len(blocks)} of {len(blocks)}"
+        from chatbot.ui import clipboard  # the first prompt is not to wait for it
+
         where = clipboard.copy(answer, self._write_raw)
         self._view.done("copied", f"copied {said} {where}", text=answer)
         return ExitCode.OK
