@@ -24,6 +24,7 @@ class CodeView(TextView):
 
     def end(self, terminal: Terminal, streamed: str) -> None:
         """Print the first block of code. What broke off may have half of it: that is not printed."""
+        del streamed
         if isinstance(terminal, Answered):
             from chatbot.ui.markdown import code
 
