@@ -251,7 +251,9 @@ def test_a_database_of_the_first_version_is_read_too(path: str) -> None:
     found = recover(path)
     assert (found.sessions, found.messages) == (2, 6)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT * FROM messages").fetchall() == [(*r, 1) for r in before]
+        assert connection.execute("SELECT * FROM messages").fetchall() == [
+            (*r, 1, None) for r in before
+        ]
 
 
 @pytest.mark.parametrize("version", [1, 2], ids=["as it was", "brought up to date"])

@@ -61,7 +61,14 @@ class Turns:
     def add(self, asked: str = "m", **answer: Any) -> None:
         self.count += 1
         name = f"r{self.count}"
-        question = {"role": "user", "request_id": name, "model": asked, "content": "q"}
+        question: dict[str, Any] = {
+            "role": "user",
+            "request_id": name,
+            "model": asked,
+            "content": "q",
+        }
+        if "fan" in answer:
+            question |= {key: answer[key] for key in ("fan", "active") if key in answer}
         reply = {"role": "assistant", "request_id": name, "finish_reason": "stop", "content": "a"}
         self.database.write(INSERT, **(DEFAULTS | question))
         self.database.write(INSERT, **(DEFAULTS | {"model": asked} | reply | answer))
