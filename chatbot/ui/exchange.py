@@ -269,9 +269,8 @@ class Exchange:
         went wrong is the reply's `error`."""
         return self._reply(query, kind, within_s, leaves=not self.chatting)
 
-    def whole(self, session_id: str) -> tuple[Loaded, Iterator[tuple[StoredMessage, bool]]]:
-        """Return a session, and all of its messages, each with whether it is a question without an
-        answer. They are read piece by piece; raises ChatbotError where that fails."""
+    def whole(self, session_id: str) -> tuple[Loaded, Iterator[listing.Told]]:
+        """Return a session, and all of its messages. They are read piece by piece; raises ChatbotError where that fails."""
         first = self.reply(Load(new_request_id(), session_id, after=0), Loaded)
         return first, listing.by_turns(self._pages(first))
 

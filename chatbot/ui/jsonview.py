@@ -87,8 +87,11 @@ class JsonView:
         """`session`"""
         self._event("session", **msgspec.structs.asdict(session))
 
-    def message(self, session_id: str, stored: StoredMessage, *, unanswered: bool) -> None:
+    def message(
+        self, session_id: str, stored: StoredMessage, *, unanswered: bool, sibling: str = ""
+    ) -> None:
         """`message`"""
+        del sibling  # a program has `fan` and `active`
         fields = msgspec.structs.asdict(stored)
         self._event("message", session_id=session_id, **fields, unanswered=unanswered)
 

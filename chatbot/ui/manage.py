@@ -120,8 +120,8 @@ class Library:
             return ExitCode.USAGE
         if with_heading:
             self._view.heading(session)
-        for message, unanswered in messages:
-            self._view.message(session.session_id, message, unanswered=unanswered)
+        for message, unanswered, sibling in messages:
+            self._view.message(session.session_id, message, unanswered=unanswered, sibling=sibling)
         return ExitCode.OK
 
     def export(self, session_id: str, kind: export.Format, out: str) -> ExitCode:
@@ -131,8 +131,10 @@ class Library:
             return ExitCode.USAGE
         if self._json and not out:
             self._view.heading(session)
-            for message, unanswered in messages:
-                self._view.message(session.session_id, message, unanswered=unanswered)
+            for message, unanswered, sibling in messages:
+                self._view.message(
+                    session.session_id, message, unanswered=unanswered, sibling=sibling
+                )
             return ExitCode.OK
         pieces = export.document(kind, session, messages)
         if out:

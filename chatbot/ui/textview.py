@@ -141,13 +141,15 @@ class TextView:
             return
         self._notices.say(f"Session: {session.session_id} ({listing.title(session)})")
 
-    def message(self, session_id: str, stored: StoredMessage, *, unanswered: bool) -> None:
+    def message(
+        self, session_id: str, stored: StoredMessage, *, unanswered: bool, sibling: str = ""
+    ) -> None:
         """A message that was said before."""
         del session_id
         if self._listing:
-            self._list(listing.message(stored, unanswered=unanswered))
-        else:
-            self._list((listing.line(stored, unanswered=unanswered),))
+            self._list(listing.message(stored, unanswered=unanswered, sibling=sibling))
+        elif not listing.is_repeated(stored):
+            self._list((listing.line(stored, unanswered=unanswered, sibling=sibling),))
 
     def found(self, hits: Sequence[SearchHit]) -> None:
         """What a search has found, best first."""
