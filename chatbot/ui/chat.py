@@ -18,6 +18,7 @@ from chatbot.sanitize import well_formed
 from chatbot.settings import UiSettings, parse_option_value
 from chatbot.ui import command_table, commands, export, listing, memory
 from chatbot.ui.asking import Asking
+from chatbot.ui.contexts import Contexts
 from chatbot.ui.conversation import Conversation
 from chatbot.ui.exchange import Exchange, Leave
 from chatbot.ui.lastturn import LastTurn
@@ -62,6 +63,7 @@ class Chat:
         self._tracing = tracing
         self._edit = edit
         self._watches = watches
+        self._contexts = Contexts(conversation, exchange, view, settings.context_lengths)
 
     # --- lines -----------------------------------------------------------------------------------
 
@@ -265,6 +267,8 @@ class Chat:
             ) from error
         if self._settings.mode != "chat" and any(map(self._asking.was_interrupted, ended)):
             raise Leave(ExitCode.INTERRUPTED)
+        if len(ended) == 1:
+            self._contexts.weigh(ended[0])
         fine = all(isinstance(terminal, Answered | Cancelled) for terminal in ended)
         return ExitCode.OK if fine else ExitCode.TURN_FAILED
 

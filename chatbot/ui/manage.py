@@ -237,7 +237,7 @@ class Library:
         loaded, messages = self._exchange.whole(session_id)
         if (session := self._known(session_id, loaded)) is None:
             return ExitCode.USAGE
-        said = [message for message, _ in messages]
+        said = [message for message, _, _ in messages]
         self._view.stats(stats.of_messages(session.session_id, said, prices))
         return ExitCode.OK
 

@@ -100,13 +100,13 @@ class Resuming:
         open_ = under_way or (ended.request_id if ended else "")
         if loaded.truncated:
             self._notices.say("(older messages are not shown; /history shows all)")
-        for message, unanswered in listing.by_turns([loaded.messages]):
+        for message, unanswered, sibling in listing.by_turns([loaded.messages]):
             if open_ and message.request_id == open_:
                 if message.role == "assistant":
                     continue  # a part of what is shown in a moment
                 unanswered = False
             session_id = self._conversation.session_id
-            self._view.message(session_id, message, unanswered=unanswered)
+            self._view.message(session_id, message, unanswered=unanswered, sibling=sibling)
         if under_way:
             self._asking.follow(self._conversation, loaded)
         elif ended is not None:
