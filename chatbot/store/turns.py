@@ -139,12 +139,10 @@ class Turns:
 
     def _save_session(self, ask: Ask, now: float) -> None:
         asked_with = (ask.target.backend, ask.target.model)
-        is_sibling = queries.is_sibling(ask)
-        known = self._known.get(ask.session_id)
-        if known == asked_with or (is_sibling and known is not None):
+        if self._known.get(ask.session_id) == asked_with:
             return
         self.rows += queries.begin_session(self._database, ask, now)
-        if is_sibling:
+        if queries.is_sibling(ask):  # which has changed nothing that is known
             return
         if len(self._known) >= _KNOWN_SESSIONS:
             self._known.clear()

@@ -106,13 +106,24 @@ def test_an_answer_that_comes_after_its_fan_was_undone_is_undone_too(room: Room,
     assert select(path, "SELECT count(*) FROM messages") == [(4,)]
 
 
+def test_a_session_goes_on_with_what_is_asked_after_a_fan_even_if_a_sibling_was_asked_it(
+    room: Room, path: str
+) -> None:
+    room.send(ask(1), ask(2), ask(3, "m2", fan=""))
+    for _ in range(3):
+        room.receive(Accepted)
+    assert select(path, "SELECT model FROM sessions") == [("m2",)]
+
+
+@pytest.mark.parametrize("answers", [(1, 2), (2, 1)])
+@pytest.mark.parametrize("before", [0, 1, 2])
 @pytest.mark.parametrize("replaces", ["r1", "r2"])
 def test_a_turn_that_takes_the_place_of_one_takes_that_of_the_whole_fan(
-    room: Room, path: str, replaces: str
+    room: Room, path: str, replaces: str, before: int, answers: tuple[int, ...]
 ) -> None:
-    room.send(ask(1), ask(2), answered(1))
+    room.send(ask(1), ask(2), *map(answered, answers[:before]))
     room.send(ask(4, replaces=replaces, fan="r4"), ask(5, replaces=replaces, fan="r4"))
-    room.send(answered(2), answered(4), answered(5))
+    room.send(*map(answered, (*answers[before:], 4, 5)))
     room.stop()
     assert active(path) == ["r4"]
     assert select(

@@ -27,6 +27,8 @@ from chatbot.messages import (
     ListSessions,
     Load,
     Loaded,
+    Pick,
+    Picked,
     Prune,
     ReadCache,
     Ready,
@@ -693,13 +695,14 @@ def test_the_room_recovers_and_refuses_all_else(path: str) -> None:
     peer.send(
         Load("1"), ListSessions("2"), Rename("3", "s", "t"), Delete("4", ("s",)), Prune("5", 1.0)
     )
-    peer.send(Search("6", "x"), Undo("7", "s", "r"), ReadCache("8"))
+    peer.send(Search("6", "x"), Undo("7", "s", "r"), ReadCache("8"), Pick("9", "s", "r"))
     assert peer.next(Loaded) == Loaded("1", error=reason)
     for name in ("2", "3", "4", "5"):
         assert peer.next(Listed) == Listed(name, error=reason)
     assert peer.next(Found) == Found("6", error=reason)
     assert peer.next(Undone) == Undone("7", error=reason)
     assert peer.next(CacheRead) == CacheRead("8", error=reason)
+    assert peer.next(Picked) == Picked("9", error=reason)
     peer.send(Recover("9"))
     assert peer.next(Recovered, DEADLINE_S) == Recovered("9", f"{path}.damaged-1", SESSIONS, ROWS)
     os.unlink(path)
