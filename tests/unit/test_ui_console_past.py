@@ -49,10 +49,11 @@ def test_a_text_is_not_kept_twice_in_a_row_by_whomever(path: Path) -> None:
     for past in (first, second, first):
         past.append("same")
     assert path.read_bytes() == b'"same"\n'
-    second.append("e")  # the end of the line before it
-    first.append("same")
+    first.append('say "e')
+    second.append("e")  # its line is the end of the one before
     first.append(" ")
-    assert first.load() == ["same", "e", "same"]
+    first.append("same")
+    assert first.load() == ["same", 'say "e', "e", "same"]
 
 
 def test_nothing_is_read_or_made_without_need(path: Path) -> None:
@@ -119,6 +120,8 @@ def test_of_a_file_that_is_too_large_only_the_end_is_read(path: Path) -> None:
     assert Past(str(path), most_bytes=50).load() == [str(number) for number in range(90, 100)]
     assert Past(str(path), most_bytes=52).load() == [str(number) for number in range(90, 100)]
     assert Past(str(path), most_texts=3).load() == ["97", "98", "99"]
+    path.write_bytes(b'"say \\"e"\n"two"\n')
+    assert Past(str(path), most_bytes=9).load() == ["two"]  # what is cut off is not read as "e"
 
 
 @pytest.mark.parametrize("kind", ["a directory", "in a file", "a pipe"])
