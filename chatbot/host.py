@@ -4,13 +4,15 @@ Everything here has the same meaning on Linux, macOS and Windows, or says what i
 """
 
 import contextlib
+import errno
 import gc
 import multiprocessing
 import os
 import platform
 import signal
+import stat
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -246,6 +248,65 @@ def unlock_range(file: IO[bytes], start: int, length: int) -> None:
         import fcntl
 
         fcntl.lockf(file, fcntl.LOCK_UN, length, start)
+
+
+def lock_whole(file: IO[bytes]) -> bool:
+    """Lock an open file, of which nothing is read or written, against everybody else who opens it, until
+    it is closed; False if one of them has it. Raises OSError where files cannot be locked."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read: whatever others might do with it is taken away.
+
+    Raises OSError, also for what is no file: a pipe would keep whoever opens it.
+    """
+    descriptor = os.open(path, flags | BINARY | getattr(os, "O_NONBLOCK", 0), 0o600)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            if sys.platform != "win32" and stat.S_IMODE(mode) & 0o077:
+                os.fchmod(descriptor, 0o600)
+            return descriptor
+    except OSError:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a file")
+
+
+def copying_tools(environment: Mapping[str, str]) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Return the programs that may put their standard input into the clipboard, the best first, each with
+    the encoding it reads.
+
+    On another machine, over SSH, only a display that was forwarded leads to the person's own clipboard;
+    tmux knows its person's terminal (load-buffer -w, from 3.2 on).
+    """
+    tools: list[tuple[tuple[str, ...], str]] = []
+    is_remote = "SSH_CONNECTION" in environment or "SSH_TTY" in environment
+    if sys.platform == "darwin" and not is_remote:
+        tools.append((("pbcopy",), "utf-8"))
+    if sys.platform == "win32" and not is_remote:
+        tools.append((("clip",), "utf-16-le"))
+    if environment.get("WAYLAND_DISPLAY"):
+        tools.append((("wl-copy",), "utf-8"))
+    if sys.platform != "win32" and environment.get("DISPLAY"):
+        tools.append((("xclip", "-selection", "clipboard"), "utf-8"))
+        tools.append((("xsel", "--clipboard", "--input"), "utf-8"))
+    if environment.get("TMUX"):
+        tools.append((("tmux", "load-buffer", "-w", "-"), "utf-8"))
+    return tuple(tools)
 
 
 def sync_directory(directory: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 # What an argument is, for the completion: `targets` are BACKEND[:MODEL] and aliases between commas.
-Kind = Literal["", "command", "model", "number", "option", "session", "target", "targets", "what"]
+Kind = Literal["", "answer", "command", "model", "option", "session", "target", "targets", "what"]
 
 
 class Command(NamedTuple):
@@ -75,7 +75,7 @@ _CONVERSATION = (
         "N",
         "go on with answer N of a /fan",
         "/pick 2",
-        kind="number",
+        kind="answer",
         more="The other answers are kept beside it, and are no part of what is sent from then on.",
     ),
 )
@@ -177,7 +177,6 @@ _SEEING = (
         "[TURN]",
         "where the time went in turn 1, 2 ... or the last",
         "/trace 1",
-        kind="number",
     ),
     Command(
         "quit",
@@ -195,7 +194,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("Seeing", _SEEING),
 )
 _KEYS = (
-    ("Enter", "send; while an answer streams, it waits for its end"),
+    ("Enter", "send; while an answer streams, it is queued"),
     ("Ctrl-J, Alt-Enter", "a new line"),
     ('"""', "begins and ends a text of several lines"),
     ("Tab", "complete a command, model, session or option"),
