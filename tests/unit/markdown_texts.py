@@ -69,10 +69,9 @@ LINES = (
 
 line = st.one_of(st.sampled_from(LINES), st.text(max_size=30))
 texts = st.builds(
-    lambda lines, ends, last: "".join(
-        each + end for each, end in zip(lines, ends * len(lines), strict=False)
-    )
-    + last,
+    lambda lines, ends, last: (
+        "".join(each + end for each, end in zip(lines, ends * len(lines), strict=False)) + last
+    ),
     st.lists(line, max_size=40),
     st.sampled_from([["\n"], ["\r\n"], ["\n", "\r\n", "\n"]]),
     line,
@@ -84,9 +83,7 @@ def cut(draw: st.DrawFn, of: st.SearchStrategy[str] = texts) -> tuple[str, list[
     """Return a text, and the same in parts."""
     text = draw(of)
     places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=20)))
-    return text, [
-        text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)
-    ]
+    return text, [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
 
 
 # Long enough for every place where a piece is cut

@@ -84,9 +84,9 @@ def test_no_word_of_a_long_text_is_lost(text: str) -> None:
         piece.text.split("\n", 2)[2] if number else piece.text
         for number, piece in enumerate(each for each in found if each.kind == "table")
     )
-    assert sum(map(str.isalnum, body + "".join(piece.info for piece in found if piece.opens))) == sum(
-        map(str.isalnum, text)
-    )
+    assert sum(
+        map(str.isalnum, body + "".join(piece.info for piece in found if piece.opens))
+    ) == sum(map(str.isalnum, text))
 
 
 def test_code_is_cut_before_a_line_at_its_margin() -> None:

@@ -29,7 +29,9 @@ def test_a_text_has_these_blocks(text: str, expected: list[tuple[str, str]]) -> 
 
 
 code = st.lists(
-    st.text(st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters="`"), max_size=60)
+    st.text(
+        st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters="`"), max_size=60
+    )
 ).map("\n".join)
 
 

@@ -34,7 +34,9 @@ def test_no_line_is_wider_than_the_window(text: str, columns: int) -> None:
 
 @given(st.lists(st.sampled_from((*WIDE, "a", " ", "| ", "word ", "`", "**"))), st.integers(10, 30))
 @settings(deadline=None)
-def test_no_line_of_wide_characters_is_wider_than_the_window(parts: list[str], columns: int) -> None:
+def test_no_line_of_wide_characters_is_wider_than_the_window(
+    parts: list[str], columns: int
+) -> None:
     text = "".join(parts)
     for shape in (text, f"- {text}", f"```\n{text}\n```", f"|{text}|b|\n|-|-|\n|a|{text}|"):
         for line in rendered(shape, columns):
@@ -84,13 +86,9 @@ def test_what_is_drawn_as_one_is_not_cut(whole: str) -> None:
 
 
 def test_code_stands_at_the_margin_and_is_cut_hard_with_nothing_lost() -> None:
-    code = "x = " + " + ".join(map(str, range(40)))
-    lines = shown(f"```python\n{code}\n```", 30)
-    assert lines[0] == "```python"
-    assert [len(line) for line in lines[1:-2]] == [30] * (len(lines) - 3) or all(
-        len(line.rstrip()) <= 30 for line in lines
-    )
-    assert "".join(lines[1:-1]).replace(" ", "") == code.replace(" ", "")
+    code = "".join(map(str, range(40)))
+    lines = shown(f"```python\n{code}\n  x\n```", 30)
+    assert lines == ["```python", code[:30], code[30:60], code[60:], "  x", "```"]
 
 
 def test_code_is_coloured_by_its_language_and_an_unknown_one_has_none() -> None:
@@ -140,10 +138,10 @@ def test_words_wrap_under_the_first_word_of_an_item() -> None:
 def test_a_table_wraps_in_its_cells_and_becomes_a_list_where_there_is_no_room() -> None:
     table = "| Name | What |\n|---|--:|\n| a | one two three four five |"
     assert shown(table, 40) == [
-        "Name │                     What",
-        "─────┼─────────────────────────",
+        "Name │                    What",
+        "─────┼────────────────────────",
         "a    │ one two three four five",
-    ][:2] + ["a    │  one two three four five"] or shown(table, 40)
+    ]
     assert shown(table, 20) == [
         "Name │          What",
         "─────┼──────────────",

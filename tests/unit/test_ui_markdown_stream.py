@@ -45,9 +45,7 @@ def test_one_character_at_a_time_gives_the_lines_of_the_whole(text: str, every: 
 
 @given(cut(long_texts), st.integers(0, 3))
 @settings(deadline=None, max_examples=20)
-def test_a_long_answer_gives_the_lines_of_the_whole(
-    cut: tuple[str, list[str]], every: int
-) -> None:
+def test_a_long_answer_gives_the_lines_of_the_whole(cut: tuple[str, list[str]], every: int) -> None:
     text, parts = cut
     assert streamed(parts, 60, every) == rendered(text, 60, LEAD)
 
@@ -102,7 +100,12 @@ def test_the_lead_is_shown_once() -> None:
 def test_text_may_come_while_frames_are_drawn() -> None:
     parts = [f"{number} words\n\n" for number in range(2000)]
     stream = MarkdownStream()
-    feeding = threading.Thread(target=lambda: [stream.feed(part) for part in parts])
+
+    def feed() -> None:
+        for part in parts:
+            stream.feed(part)
+
+    feeding = threading.Thread(target=feed)
     feeding.start()
     found: list[Line] = []
     while feeding.is_alive():

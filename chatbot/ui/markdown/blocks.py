@@ -12,17 +12,36 @@ changes what was there before it.
 """
 
 import copy
-import re
 from typing import Literal, NamedTuple
+
+from chatbot.ui.markdown.syntax import (
+    DELIMITERS,
+    FENCE,
+    FORMULAS,
+    HEADING,
+    HTML,
+    ITEM,
+    RULE,
+    UNDECIDED,
+    UNDERLINE,
+    cells,
+    closes,
+    indented,
+    is_first_row,
+    is_prefix_of_fence,
+    without,
+)
 
 # Where a piece is cut at the latest, in characters; a line that is longer is taken in parts.
 LIMIT = 4096
 # A block of code is cut from here on before a line that begins at its margin, in lines …
 CODE_SOON = 48
 # … and here before any.
-CODE_LATEST = 128
+CODE_LATEST = 96
 # Rows of a table in a piece.
 ROWS = 32
+# Lists and quotes in one another; what is deeper is text.
+DEEPEST = 24
 
 Kind = Literal["paragraph", "heading", "code", "table", "rule", "verbatim"]
 
@@ -65,39 +84,15 @@ class _Container(NamedTuple):
     shown: bool = False
 
 
-_FENCE = re.compile(r"(`{3,})([^`]*)$|(~{3,})(.*)$")
-_HEADING = re.compile(r"(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
-_RULE = re.compile(r"([-*_])[ \t]*(?:\1[ \t]*){2,}$")
-_UNDERLINE = re.compile(r"(=+|-{3,})[ \t]*$")
-_ITEM = re.compile(r"([-*+•]|\d{1,9}[.)])(?:( +)(?=\S)|[ \t]*$)")
-_DELIMITERS = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$")
-_HTML = re.compile(
-    r"<(?:!--|/?(?:address|article|aside|blockquote|center|details|dialog|dd|div|dl|dt|figcaption|figure"
-    r"|footer|form|h[1-6]|header|hr|iframe|li|main|nav|ol|p|pre|script|section|style|summary|svg|table"
-    r"|tbody|td|tfoot|th|thead|tr|ul)(?:[\s/>]|$))",
-    re.IGNORECASE,
-)
-_PIPE = re.compile(r"(?<!\\)\|")
-# What the first characters of a line may become; it is shown once that is known.
-_UNDECIDED = re.compile(r"(?:[-*+•#>|=~`_ \t:]|\\$)*$")
-
-
-def cells(row: str) -> list[str]:
-    """Return the texts of a table's row."""
-    row = row.strip()
-    row = row.removeprefix("|")
-    if row.endswith("|") and not row.endswith("\\|"):
-        row = row[:-1]
-    return [cell.strip().replace("\\|", "|") for cell in _PIPE.split(row)]
-
-
 class Scanner:
     """Cuts text into pieces. `feed` and `end` return what became final; `rest` what would, were this the end."""
 
     def __init__(self) -> None:
         self._partial = ""
         self._containers: list[_Container] = []
-        self._lists: list[tuple[str, int]] = []  # by depth: the delimiter and number of its last item
+        self._lists: list[
+            tuple[str, int]
+        ] = []  # by depth: the delimiter and number of its last item
         self._leaf: Literal["", "paragraph", "code", "table", "verbatim"] = ""
         self._lines: list[str] = []
         self._size = 0
@@ -134,14 +129,14 @@ class Scanner:
         other._containers, other._lists = self._containers.copy(), self._lists.copy()
         other._lines, other._pieces = self._lines.copy(), []
         if self._leaf == "code" and self._fence:
-            if _is_prefix_of_fence(self._partial, self._fence):
+            if is_prefix_of_fence(self._partial, self._fence):
                 other._partial = ""
-        elif _UNDECIDED.match(self._partial):
+        elif UNDECIDED.match(self._partial):
             other._partial = ""
             # A table's first row alone: shown as what it is going to be
-            if self._leaf == "paragraph" and _is_first_row(self._lines):
+            if self._leaf == "paragraph" and is_first_row(self._lines):
                 other._whole("|-" * len(cells(self._lines[-1])) + "|")
-        elif self._leaf in ("", "paragraph") and _is_first_row([self._partial]):
+        elif self._leaf in ("", "paragraph") and is_first_row([self._partial]):
             row = self._partial.strip()
             other._whole(row if row.endswith("|") else row + "|")
             other._whole("|-" * len(cells(row)) + "|")
@@ -206,20 +201,20 @@ class Scanner:
         """Return how many of the open containers a line belongs to, and what is left of it."""
         for number, container in enumerate(self._containers):
             if container.marker == ">":
-                indent, body = _indented(rest)
+                indent, body = indented(rest)
                 if not body.startswith(">") or indent > 3:
                     return number, rest
                 rest = body[1:].removeprefix(" ")
                 continue
-            indent, body = _indented(rest)
+            indent, body = indented(rest)
             if not body:
                 continue
             if indent >= container.offset:
-                rest = _without(rest, container.offset)
+                rest = without(rest, container.offset)
             elif (
                 self._leaf != "code"
                 and indent >= container.at + 2
-                and (_ITEM.match(body) or _FENCE.match(body))
+                and (ITEM.match(body) or FENCE.match(body))
             ):
                 rest = body
             else:
@@ -230,37 +225,41 @@ class Scanner:
         if matched is not None:
             self._leave(matched)
         if self._leaf == "code":
-            self._add(_without(rest, 4) + "\n")
+            self._add(without(rest, 4) + "\n")
             return
         self._close()
         self._blank = True
 
     def _starts(self, rest: str, *, within: bool) -> bool:
         """Whether a line ends the paragraph before it by being something else."""
-        indent, body = _indented(rest)
+        indent, body = indented(rest)
         if indent > 3 and not self._containers:
             return False
-        item = _ITEM.match(body)
+        item = ITEM.match(body)
         return bool(
-            body.startswith(">")
-            or _FENCE.match(body)
-            or _HEADING.match(body)
-            or _RULE.match(body)
-            or _HTML.match(body)
-            or body.startswith(("\\[", "$$"))
+            body.startswith((">", *FORMULAS))
+            or FENCE.match(body)
+            or HEADING.match(body)
+            or RULE.match(body)
+            or HTML.match(body)
             or (
                 item
                 and item[2]
-                and (not within or self._containers or not item[1][0].isdigit() or item[1][:-1] == "1")
+                and (
+                    not within
+                    or self._containers
+                    or not item[1][0].isdigit()
+                    or item[1][:-1] == "1"
+                )
             )
         )
 
     def _starts_of_containers(self, rest: str) -> None:
         while True:
-            indent, body = _indented(rest)
-            if indent > 3 and not self._containers:
+            indent, body = indented(rest)
+            if (indent > 3 and not self._containers) or len(self._containers) >= DEEPEST:
                 break
-            if self._leaf == "verbatim" and (self._fence or not _FENCE.match(body)):
+            if self._leaf == "verbatim" and (self._fence or not FENCE.match(body)):
                 break
             if self._leaf == "paragraph" and not self._starts(rest, within=True):
                 break
@@ -275,8 +274,8 @@ class Scanner:
                     self._blank = self._blank or self._last is not None
                     return
                 continue
-            item = _ITEM.match(body)
-            if item is None or _RULE.match(body):
+            item = ITEM.match(body)
+            if item is None or RULE.match(body):
                 break
             self._close()
             spaces = len(item[2] or "")
@@ -310,20 +309,20 @@ class Scanner:
         return text
 
     def _underlines(self, body: str) -> bool:
-        found = _UNDERLINE.match(body)
+        found = UNDERLINE.match(body)
         if not found or not self._lines:
             return False
         return body[0] == "=" or (len(self._lines) == 1 and len(self._lines[0]) <= 80)
 
     def _leaf_line(self, rest: str) -> None:
         body = rest.strip(" \t")
-        indent, _ = _indented(rest)
+        indent, _ = indented(rest)
         if self._leaf == "table":
             if "|" in body and not self._starts(rest, within=False):
                 self._row(body)
                 return
             self._close()
-        if self._leaf == "verbatim" and (self._fence or not _FENCE.match(body)):
+        if self._leaf == "verbatim" and (self._fence or not FENCE.match(body)):
             self._verbatim(rest)
             return
         if self._leaf == "code":
@@ -336,7 +335,7 @@ class Scanner:
                 self._heading("\n".join(self._lines), 1 if body[0] == "=" else 2)
                 return
             if (
-                _DELIMITERS.match(body)
+                DELIMITERS.match(body)
                 and "|" in self._lines[-1]
                 and len(cells(body)) == len(cells(self._lines[-1]))
             ):
@@ -350,19 +349,19 @@ class Scanner:
             self._fence, self._info, self._margin, self._opens = "", "", 4, True
             self._code_line(rest)
             return
-        if fence := _FENCE.match(body):
+        if fence := FENCE.match(body):
             self._close()
             self._open("code")
             self._fence, self._info = fence[1] or fence[3], (fence[2] or fence[4] or "").strip()
             self._margin, self._opens = indent, True
-        elif heading := _HEADING.match(body):
+        elif heading := HEADING.match(body):
             self._close()
             self._heading(heading[2] or "", len(heading[1]))
-        elif _RULE.match(body):
+        elif RULE.match(body):
             self._close()
             self._open("")
             self._emit("rule", "")
-        elif _HTML.match(body) or body.startswith(("\\[", "$$")):
+        elif HTML.match(body) or body.startswith(FORMULAS):
             self._close()
             self._open("verbatim")
             self._fence = "\\]" if body[0] == "\\" else "$$" if body[0] == "$" else ""
@@ -416,8 +415,8 @@ class Scanner:
         self._size = len(text)
 
     def _code_line(self, rest: str) -> None:
-        indent, body = _indented(rest)
-        if self._fence and indent <= self._margin + 3 and _closes(body, self._fence):
+        indent, body = indented(rest)
+        if self._fence and indent <= self._margin + 3 and closes(body, self._fence):
             self._flush_code(closes=True)
             self._open("")
             return
@@ -427,7 +426,7 @@ class Scanner:
             or (len(self._lines) >= CODE_SOON and indent <= self._margin)
         ):
             self._flush_code()
-        self._add(_without(rest, self._margin) + "\n")
+        self._add(without(rest, self._margin) + "\n")
 
     def _flush_code(self, *, closes: bool = False) -> None:
         self._emit(
@@ -489,36 +488,3 @@ class Scanner:
         self._pieces.append(Piece(kind, text, gap, path, level, fence, info, opens, closes))
         self._containers = [each._replace(shown=True) for each in self._containers]
         self._last, self._blank = kind, False
-
-
-def _indented(line: str) -> tuple[int, str]:
-    """Return how far a line is indented, in columns, and what stands there."""
-    body = line.lstrip(" \t")
-    space = line[: len(line) - len(body)]
-    return len(space.expandtabs(4) if "\t" in space else space), body
-
-
-def _without(line: str, columns: int) -> str:
-    """Return a line without so much of its indentation; tabs behind that stay."""
-    column = 0
-    for at, character in enumerate(line):
-        if column >= columns or character not in " \t":
-            return line[at:]
-        column += 4 - column % 4 if character == "\t" else 1
-        if column > columns:
-            return " " * (column - columns) + line[at + 1 :]
-    return ""
-
-
-def _closes(body: str, fence: str) -> bool:
-    body = body.rstrip(" \t")
-    return len(body) >= len(fence) and body == fence[0] * len(body)
-
-
-def _is_prefix_of_fence(partial: str, fence: str) -> bool:
-    body = partial.strip()
-    return body == fence[0] * len(body)
-
-
-def _is_first_row(lines: list[str]) -> bool:
-    return len(lines) == 1 and lines[0].lstrip().startswith("|") and len(_PIPE.findall(lines[0])) > 1

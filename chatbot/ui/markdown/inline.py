@@ -25,7 +25,7 @@ _TOKENS = re.compile(r"\\.|(`+)|(\*{1,3}|~~|(?<!\w)_{1,2}|_{1,2}(?!\w))", re.DOT
 _LINK = re.compile(r"\[[^\[\]]*\]\([^()\s]*$")
 
 
-def _math(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - markdown-it's signature
+def _math(state: StateInline, silent: bool) -> bool:
     if state.src[state.pos] not in "\\$":
         return False
     found = _MATH.match(state.src, state.pos)

@@ -91,7 +91,9 @@ def _margins(piece: Piece, columns: int) -> tuple[str, str]:
         if step.marker == ">":
             mark = after = _QUOTE
         else:
-            mark = _BULLETS[depth % len(_BULLETS)] + " " if step.marker == "-" else step.marker + " "
+            mark = (
+                _BULLETS[depth % len(_BULLETS)] + " " if step.marker == "-" else step.marker + " "
+            )
             after = " " * len(mark)
             depth += 1
         first += mark if step.new else after

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from chatbot.ui.lines import Fragment, Line
-from chatbot.ui.markdown.blocks import cells
 from chatbot.ui.markdown.inline import styled
+from chatbot.ui.markdown.syntax import cells
 from chatbot.ui.markdown.wrap import merged, width, wrap
 
 _BETWEEN = " │ "

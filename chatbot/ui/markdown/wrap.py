@@ -39,9 +39,7 @@ def clusters(text: str) -> Iterator[tuple[str, int]]:
         of = _of(character)
         code = ord(character)
         flag = code in _REGIONAL
-        belongs = at > start and (
-            joined or of == 0 or code in _SKIN or (flag and regional == 1)
-        )
+        belongs = at > start and (joined or of == 0 or code in _SKIN or (flag and regional == 1))
         if not belongs and at > start:
             yield text[start:at], columns
             start, columns, regional = at, 0, 0
@@ -155,10 +153,11 @@ def _words(fragments: Iterable[Fragment]) -> Iterator[list[Fragment]]:
                 word.append((style, part))
             else:
                 for cluster, wide in clusters(part):
-                    if wide > 1 and word and cluster[0] not in _CLOSING:
-                        yield word
-                        word = []
-                    elif word and wide <= 1 and _is_wide(word[-1][1]) and cluster.isalnum():
+                    if word and (
+                        cluster[0] not in _CLOSING
+                        if wide > 1
+                        else cluster.isalnum() and _is_wide(word[-1][1])
+                    ):
                         yield word
                         word = []
                     word.append((style, cluster))
