@@ -131,6 +131,13 @@ def test_lists_quotes_and_their_empty_lines() -> None:
     ]  # fmt: skip
 
 
+def test_lines_stay_lines_except_those_of_wrapped_prose() -> None:
+    assert shown("Roses are red\nviolets are blue") == ["Roses are red", "violets are blue"]
+    long = "**Pro:** a line that is as long as those that were wrapped at some column"
+    assert shown(f"{long}\n{long}") == [long.replace("*", "")] * 2
+    assert shown(f"{long}\nand on", 200) == [f"{long.replace('*', '')} and on"]
+
+
 def test_words_wrap_under_the_first_word_of_an_item() -> None:
     assert shown("- one two three four", 11) == ["• one two", "  three", "  four"]
 

@@ -18,6 +18,8 @@ _BREAK = re.compile(r"<br\s*/?>$", re.IGNORECASE)
 _MATH = re.compile(
     r"\\\((?:[^\\]|\\(?!\)))+\\\)|\\\[(?:[^\\]|\\(?!\]))+\\\]|\$\$[^$]+\$\$|\$(?![\s$])[^$\n]*?(?<![\s\\])\$(?!\d)"
 )
+# A line that is shorter was not broken off because it was too long
+_WRAPPED = 60
 _STYLES = {"strong": "bold", "em": "italic", "s": "strike"}
 _SPACES = str.maketrans("\n\t", "  ")
 # The text of an unfinished paragraph: code and formulas, which nothing is looked for in; emphasis
@@ -50,7 +52,7 @@ _PARSER = _parser()
 def styled(text: str, style: str = "") -> tuple[Fragment, ...]:
     """Return the text of a paragraph or of a cell as fragments; a newline ends a line.
 
-    Newlines stay: models write lines of verses and of addresses, and hardly ever wrap prose.
+    Newlines stay, as models write verses and addresses; except those of prose that was wrapped.
     """
     fragments: list[Fragment] = []
     words: list[str] = style.split()
@@ -61,7 +63,7 @@ def styled(text: str, style: str = "") -> tuple[Fragment, ...]:
         content = sanitize(content).translate(_SPACES)
         fragments.append((" ".join(dict.fromkeys((*words, *more))), content))
 
-    for token in _PARSER.parseInline(text)[0].children or ():
+    for token in _PARSER.parseInline(_unwrapped(text))[0].children or ():
         match token.type:
             case "text" | "math" | "text_special":
                 add(token.content)
@@ -89,6 +91,21 @@ def styled(text: str, style: str = "") -> tuple[Fragment, ...]:
             case _:
                 add(token.content)
     return tuple(fragments)
+
+
+def _unwrapped(text: str) -> str:
+    """Return a paragraph with its lines put together where one breaks off in a sentence at its end."""
+    first, *others = text.split("\n")
+    joined = [first]
+    for line in others:
+        goes_on = line[:1].islower() or line[:1] == "("
+        if goes_on and len(first) >= _WRAPPED and first[-1] not in ".:!?\\":
+            joined.append(" ")
+        else:
+            joined.append("\n")
+        joined.append(line)
+        first = line
+    return "".join(joined)
 
 
 def _readable(source: str, url: str) -> str:

@@ -85,7 +85,7 @@ def _fitting(text: str, columns: int) -> Iterator[tuple[str, int]]:
         if wide <= columns:
             yield cluster, wide
         else:  # many emoji joined to one: some terminals would draw them side by side
-            yield from ((character, _of(character)) for character in cluster)
+            yield from ((each, 1 if each == _VS16 else _of(each)) for each in cluster)
 
 
 def wrap(fragments: Iterable[Fragment], columns: int, first: int | None = None) -> list[Line]:
