@@ -397,6 +397,14 @@ def terminal_reflows() -> bool:
     )
 
 
+def window() -> tuple[int, int]:
+    """Return the columns and rows of the terminal now, whatever the environment says; 80 and 24 of none."""
+    with contextlib.suppress(OSError):
+        size = os.get_terminal_size(1)
+        return size.columns or 80, size.lines or 24
+    return 80, 24
+
+
 def stop_group() -> None:
     """Stop all processes of this group, as Ctrl-Z does, until the shell has them go on; not on Windows."""
     if sys.platform != "win32":

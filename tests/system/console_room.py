@@ -1,9 +1,7 @@
 """A small chat behind the console, to be run in a terminal of its own: it says what it was told.
 
-Its arguments are NAME=VALUE: what the test wants it to be like. What the chat's thread does with a line:
-
-    stream N [COLUMNS]  N lines, of which a third is always unfinished, piece by piece as the test's file grows
-    …
+Its arguments are NAME=VALUE: `history` a file, `tail` how many of the lines that come are not finished,
+`no_colour`. What it does with a line is in `Chat`.
 """
 
 import contextlib
@@ -20,8 +18,8 @@ from typing import Any, NamedTuple
 from chatbot.errors import ChatbotError, ExitCode
 from chatbot.messages import Interrupt, Stop
 from chatbot.ui.console.console import Console
-from chatbot.ui.events import Left, Pressed, Typed
-from chatbot.ui.lines import Line, line, plain
+from chatbot.ui.events import Left, Typed
+from chatbot.ui.lines import Line, line
 from chatbot.ui.live import Frame
 
 
@@ -132,7 +130,6 @@ class Chat:
                 return
             case "back":
                 console.give_back(rest.split("|"))
-                return
             case "busy":
                 console.busy()
                 return
@@ -208,11 +205,10 @@ def main() -> int:
     )
     try:
         console.open([line("=== banner ==="), line("")], "You: ")
-        if gate := OPTIONS.get("gate"):  # nobody reads the terminal before the test opens it
-            open(gate).close()
         code = console.run(Chat(inbox, console).run)
     except ChatbotError as error:
         sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
         return 1
     finally:
         console.close()
@@ -220,4 +216,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # as the program's processes end

@@ -11,7 +11,6 @@ terminal itself, and is the input's first text.
 
 import contextlib
 import queue
-import shutil
 import signal
 import sys
 import threading
@@ -230,12 +229,12 @@ class Console:
     @property
     def columns(self) -> int:
         """The window's width now."""
-        return shutil.get_terminal_size().columns
+        return host.window()[0]
 
     @property
     def rows(self) -> int:
         """The window's height now."""
-        return shutil.get_terminal_size().lines
+        return host.window()[1]
 
     def write(self, written: Iterable[Line]) -> None:
         """Write lines into the scrollback, in the order of the calls."""

@@ -3,19 +3,20 @@
 The keys that move and edit are prompt_toolkit's own, which are those of Emacs and of readline.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import (
+    Always,
     Condition,
+    Filter,
     completion_is_selected,
     has_completions,
     has_focus,
     is_searching,
 )
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-
-Event = KeyPressEvent
 
 ESCAPE_S = 0.05  # so long is waited for the rest of a sequence that begins with Esc
 CHORD_S = 1.0  # and so long for the second key of, say, Ctrl-X Ctrl-E
@@ -53,60 +54,48 @@ class Twice:
 
 def bindings(actions: Actions, buffer: Buffer) -> KeyBindings:
     """Return the keys of the input line, of which `buffer` is the text."""
-    keys = KeyBindings()
     at_input = has_focus(buffer)
     is_empty = Condition(lambda: not buffer.text)
 
-    @keys.add("enter", filter=at_input)
-    def _enter(event: Event) -> None:
-        actions.enter()
-
-    @keys.add("c-j", filter=at_input)
-    @keys.add("escape", "enter", filter=at_input)
-    @keys.add("escape", "c-j", filter=at_input)
-    def _newline(event: Event) -> None:
+    def newline() -> None:
         buffer.insert_text("\n")
 
-    @keys.add("tab", filter=at_input)
-    def _complete(event: Event) -> None:
+    def complete() -> None:
         if buffer.complete_state:
             buffer.complete_next()
         else:
             buffer.start_completion(insert_common_part=True)
 
-    @keys.add("s-tab", filter=at_input & has_completions)
-    def _complete_back(event: Event) -> None:
-        buffer.complete_previous()
-
-    @keys.add("escape", filter=at_input & has_completions)
-    def _close_menu(event: Event) -> None:
+    def close_menu() -> None:
         if completion_is_selected():
             buffer.cancel_completion()
         else:
             buffer.complete_state = None
 
-    @keys.add("escape", filter=at_input & ~has_completions)
-    def _escape(event: Event) -> None:
-        actions.escape()
-
-    @keys.add("c-c", filter=~is_searching)
-    def _interrupt(event: Event) -> None:
-        actions.interrupt()
-
-    @keys.add("c-d", filter=at_input & is_empty)
-    def _end_of_file(event: Event) -> None:
-        actions.end_of_file()
-
-    @keys.add("c-z")
-    def _suspend(event: Event) -> None:
-        actions.suspend()
-
-    @keys.add("c-l")
-    def _clear_screen(event: Event) -> None:
-        actions.clear_screen()
-
-    @keys.add("c-x", "c-e", filter=at_input)
-    def _edit(event: Event) -> None:
-        actions.edit_input()
-
+    table: list[tuple[tuple[str, ...], Filter, Callable[[], None]]] = [
+        (("enter",), at_input, actions.enter),
+        (("c-j",), at_input, newline),
+        (("escape", "enter"), at_input, newline),
+        (("escape", "c-j"), at_input, newline),
+        (("tab",), at_input, complete),
+        (("s-tab",), at_input & has_completions, buffer.complete_previous),
+        (("escape",), at_input & has_completions, close_menu),
+        (("escape",), at_input & ~has_completions, actions.escape),
+        (("c-c",), ~is_searching, actions.interrupt),
+        (("c-d",), at_input & is_empty, actions.end_of_file),
+        (("c-z",), Always(), actions.suspend),
+        (("c-l",), Always(), actions.clear_screen),
+        (("c-x", "c-e"), at_input, actions.edit_input),
+    ]
+    keys = KeyBindings()
+    for sequence, when, does in table:
+        keys.add(*sequence, filter=when)(_handler(does))
     return keys
+
+
+def _handler(does: Callable[[], None]) -> Callable[[KeyPressEvent], None]:
+    def handle(event: KeyPressEvent) -> None:
+        del event
+        does()
+
+    return handle

@@ -11,9 +11,10 @@ synchronized update (https://gist.github.com/christianparpart/d8a62cc1ab65919433
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 from prompt_toolkit.application import Application
-from prompt_toolkit.data_structures import Point
+from prompt_toolkit.data_structures import Point, Size
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import Container, Dimension
 from prompt_toolkit.layout.mouse_handlers import MouseHandlers
@@ -52,9 +53,8 @@ class Text:
 class Output(Vt100_Output):
     """Sends all that belongs together in one write."""
 
-    def __init__(self, *arguments: object, **named: object) -> None:
-        super().__init__(*arguments, **named)  # type: ignore[arg-type] # handed on as they come
-        self.enable_cpr = False
+    def __init__(self, stdout: TextIO, get_size: Callable[[], Size]) -> None:
+        super().__init__(stdout, get_size, enable_cpr=False)
         self._depth = 0
 
     @contextmanager
@@ -109,6 +109,7 @@ class Strip(Container):
         z_index: int | None,
     ) -> None:
         """Put the rows, most of them kept from the frame before, into the grid."""
+        del mouse_handlers, parent_style, erase_bg, z_index
         top, columns, height = write_position.ypos, write_position.width, write_position.height
         kept = self._rows if columns == self._columns else {}
         shown = self._content(columns)[-height:] if height else ()
@@ -129,7 +130,7 @@ def row_of(line: Line, columns: int, *, colour: bool) -> Row:
         room = columns - x
         width = get_cwidth(text)
         if width > room:
-            text = _cut(text, room)  # noqa: PLW2901 - what is left of it
+            text = _cut(text, room)
             width = get_cwidth(text)
         if not width:
             continue
@@ -149,6 +150,7 @@ class Area(Container):
     ) -> None:
         self._tail, self._field, self._search = tail, field, search
         self._menu, self._toolbar = menu, toolbar
+        self._window = 0
         self.room: int | None = None
 
     def reset(self) -> None:
@@ -165,7 +167,8 @@ class Area(Container):
         return Dimension.exact(max_available_width)
 
     def preferred_height(self, width: int, max_available_height: int) -> Dimension:
-        """What the parts take."""
+        """What the parts take; asked first, with the whole window."""
+        self._window = max_available_height
         return Dimension.exact(sum(self._heights(width, max_available_height)))
 
     def write_to_screen(
@@ -197,7 +200,7 @@ class Area(Container):
     def _below(self, columns: int, rows: int) -> list[int]:
         toolbar = min(self._toolbar.preferred_height(columns, 1).preferred, max(rows - 1, 0))
         room = max(rows - toolbar, 1)
-        most = max(min(room, rows // 2), 1)
+        most = max(min(room, self._window // 2), 1)
         field = min(self._field.preferred_height(columns, most).preferred, most)
         room -= field
         search = min(self._search.preferred_height(columns, 1).preferred, room)
@@ -214,7 +217,7 @@ class Painter(Application[None]):
     resized: Callable[[], None]
 
     @property
-    def timeoutlen(self) -> float:  # type: ignore[override] # not the same for all keys
+    def timeoutlen(self) -> float:
         """How long the next key of a sequence is waited for. Esc alone is known to be alone already: the
         parser has waited for the rest."""
         pressed = [press.key for press in self.key_processor.key_buffer]

@@ -4,7 +4,6 @@ Nothing here is called from another thread, but for what asyncio lets through. I
 """
 
 import asyncio
-import os
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 from prompt_toolkit.application.run_in_terminal import in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
@@ -29,12 +29,12 @@ from prompt_toolkit.widgets import SearchToolbar
 
 from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode
+from chatbot.sanitize import one_line
 from chatbot.ui.console import keys
 from chatbot.ui.console.compose import is_open
 from chatbot.ui.console.editor import edited
 from chatbot.ui.console.frames import Pace
 from chatbot.ui.console.paint import Area, Output, Painter, Strip, Text
-from chatbot.sanitize import one_line
 from chatbot.ui.lines import Fragment, Line
 
 _CONTINUED = "... "
@@ -104,6 +104,7 @@ class Stage:
         complete: Callable[[str], Sequence[Candidate]],
     ) -> None:
         self._owner = owner
+        self._colour = colour
         self._pace = Pace()
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = False
@@ -135,13 +136,13 @@ class Stage:
             get_line_prefix=self._prefix,
         )
         self._area = Area(
-            Strip(lambda columns: self._tail, colour=colour),
+            Strip(lambda _: self._tail, colour=colour),
             field,
             search.__pt_container__(),
             CompletionsMenu(max_height=8, scroll_offset=1),
-            Strip(lambda columns: self._state, colour=colour),
+            Strip(lambda _: self._state, colour=colour),
         )
-        self.output = Output.from_pty(sys.stdout, term=os.environ.get("TERM"))
+        self.output = Output(sys.stdout, self._size)
         self.app = Painter(
             layout=Layout(self._area, field),
             key_bindings=keys.bindings(self, self.buffer),
@@ -178,10 +179,13 @@ class Stage:
         await self.app.run_async(pre_run=begun, handle_sigint=False, set_exception_handler=False)
 
     def finish(self) -> None:
-        """Write what is left, and end `run`."""
+        """Write what is left, the tail too, and end `run`."""
         if not self.app.is_done:
             with self.output.together():
                 self._pull()
+                self.app.write_above(
+                    [Text.of_line(line, colour=self._colour) for line in self._tail]
+                )
             self.app.exit()
 
     def fail(self, error: BaseException) -> None:
@@ -212,6 +216,11 @@ class Stage:
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         del loop
         self.fail(context.get("exception") or RuntimeError(str(context.get("message"))))
+
+    @staticmethod
+    def _size() -> Size:
+        columns, rows = host.window()
+        return Size(rows, columns)
 
     # --- frames ----------------------------------------------------------------------------------
 
@@ -288,6 +297,7 @@ class Stage:
             self._owner.left(ExitCode.INTERRUPTED)
         else:
             self._owner.say(_HINT)
+        self.wake()
 
     def escape(self) -> None:
         """Stop what is going on."""
@@ -396,6 +406,7 @@ class _Offers(Completer):
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterable[Completion]:
         """Yield them."""
+        del complete_event
         for offered in self._complete(document.text_before_cursor):
             yield Completion(
                 offered.text,
