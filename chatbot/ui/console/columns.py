@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from chatbot.sanitize import sanitize
-from chatbot.ui.lines import Fragment, Line
+from chatbot.ui.lines import Fragment, Line, plain
 
 LEAST = 36  # cells: an answer in less cannot be read
 BETWEEN = " │ "
@@ -73,6 +73,12 @@ def wrapped(text: str, columns: int) -> list[str]:
             rest = after.lstrip(" ")
         rows.append(rest)
     return rows
+
+
+def reflowed(line: Line, columns: int) -> list[Line]:
+    """Return a line in rows that fit, all in the style of its beginning."""
+    style = line[0][0] if line else ""
+    return [((style, row),) for row in wrapped(plain(line), columns)]
 
 
 def is_side_by_side(count: int, columns: int) -> bool:
@@ -140,4 +146,6 @@ def _stripped(row: list[Fragment]) -> Line:
     """Return a row without spaces at its end: a terminal that gets narrower would wrap them."""
     while row and not row[-1][0] and not row[-1][1].strip(" "):
         row.pop()
+    if row and row[-1][1] == BETWEEN:
+        row[-1] = (row[-1][0], BETWEEN.rstrip())
     return tuple(row)

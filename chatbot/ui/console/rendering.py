@@ -1,5 +1,6 @@
 """Markdown as the console's answers need it, loaded when the first of them begins and not before."""
 
+import importlib
 from typing import Protocol
 
 from chatbot.ui.lines import Line
@@ -30,9 +31,10 @@ class MarkdownRendering:
     """The one that is used."""
 
     def stream(self, lead: Line = ()) -> Markdown:
-        """Return a new text; the first one loads what draws it."""
+        """Return a new text; the first one loads all that draws it, which else the first frame would."""
         from chatbot.ui.markdown.stream import MarkdownStream
 
+        importlib.import_module("chatbot.ui.markdown.render")
         return MarkdownStream(lead=lead)
 
     def whole(self, text: str, columns: int, lead: Line = ()) -> tuple[Line, ...]:

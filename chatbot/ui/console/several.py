@@ -28,12 +28,21 @@ class _Branch:
         self.heading = line(f"[{number}] {name}", "bold")
         self.pieces: list[str] = []
         self.thinking = Thinking(clock)
-        self.ending: tuple[Line, ...] = ()
+        self._ending: tuple[Line, ...] = ()
         self.is_over = False
         self._drawn_pieces = 0
         self._columns = 0
         self._lines: list[Line] = []
         self._stream: Markdown | None = None
+
+    def end(self, ending: tuple[Line, ...]) -> None:
+        """It is over; these lines stand below it."""
+        self._ending = ending
+        self.is_over = True
+
+    def ending(self, columns: int) -> list[Line]:
+        """Return the lines below it. None of them is cut: they may say what is to be done."""
+        return [row for each in self._ending for row in layout.reflowed(each, columns)]
 
     def replace(self, text: str) -> None:
         """It is another text than what came of it: nothing of that is in the scrollback yet."""
@@ -56,7 +65,7 @@ class _Branch:
         self._drawn_pieces = len(self.pieces)
         finished, tail = self._stream.frame(columns)
         self._lines += finished
-        return (*self._lines, *tail, *self.ending)
+        return (*self._lines, *tail, *self.ending(columns))
 
 
 class Several:
@@ -102,8 +111,7 @@ class Several:
                 branch.pieces.append(text[len(streamed) :])
             elif text:
                 branch.replace(text)
-            branch.ending = ending
-            branch.is_over = True
+            branch.end(ending)
 
     def frame(self, columns: int, rows: int) -> Frame:
         """Return the answers, each with its last rows."""
@@ -141,8 +149,10 @@ class Several:
                 text = "".join(branch.pieces)
                 body = self._rendering.whole(text, width) if text else ()
                 thought = branch.thinking
-                folded = (layout.cut(thought.folded(), width),) if thought.characters else ()
-                parts.append([layout.cut(branch.heading, width), *folded, *body, *branch.ending])
+                folded = layout.reflowed(thought.folded(), width) if thought.characters else ()
+                parts.append(
+                    [layout.cut(branch.heading, width), *folded, *body, *branch.ending(width)]
+                )
             if layout.is_side_by_side(len(branches), columns):
                 return tuple(layout.beside(parts, widths))
             return tuple(each for part in parts for each in (*part, ()))
