@@ -71,8 +71,8 @@ def _show(options: argparse.Namespace) -> list[str]:
 
     config = read_config(options.config)
     given = to_arguments(options, mode="manage", history=history_path())
-    taken = merged(given, os.environ, config.text, config.path).taken.values()
-    taken = sorted(taken, key=_place)
+    found = merged(given, os.environ, config.text, config.path).taken
+    taken = sorted(found.values(), key=_place)
     if options.json:
         about = _event("config", path=config.path, exists=config.exists)
         return [about, *(_as_event(each) for each in taken)]

@@ -13,6 +13,7 @@ from chatbot.backends import BACKENDS
 from chatbot.cli.results import compare_parser, report_parser, run_compare
 from chatbot.cli.sim_server import sim_server_parser
 from chatbot.cli.simulate import simulate_parser
+from chatbot.config_file import parse_config
 from chatbot.instruments import DECLARED
 from chatbot.messages import SearchHit, Session
 from chatbot.settings import (
@@ -23,7 +24,6 @@ from chatbot.settings import (
     Arguments,
     StoreSettings,
     load,
-    parse_config,
 )
 from chatbot.simulate.result import decode
 from chatbot.simulate.screen import screen
