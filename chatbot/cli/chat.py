@@ -125,11 +125,13 @@ def run_chat(argv: list[str], *, models: bool) -> int:
 def _hint(words: list[str]) -> None:
     """Tell, before it is asked, that a prompt looks like a program whose name is mistyped: such as
     `sesions list`. It is asked all the same."""
+    from chatbot.cli.config import CONFIG
     from chatbot.cli.manage import MANAGED
     from chatbot.cli.trace import TRACING
 
-    close = difflib.get_close_matches(words[0], PROGRAMS, n=1, cutoff=0.8)
-    actions = {**MANAGED, "trace": TRACING}.get(close[0], {}) if close else {}
+    is_name = words[0].replace("-", "").isalpha()
+    close = difflib.get_close_matches(words[0], PROGRAMS, n=1, cutoff=0.8) if is_name else []
+    actions = {**MANAGED, "trace": TRACING, "config": CONFIG}.get(close[0], {}) if close else {}
     if close and (len(words) == 1 or words[1] in actions):
         meant = " ".join([close[0], *words[1:]])
         sys.stderr.write(

@@ -109,7 +109,9 @@ def test_bash_shows_all_that_may_stand(environment: dict[str, str]) -> None:
         ("chatbot -m ", ["fast\tollama:llama3.2:latest"]),
         ("chatbot cache cl", ["clear\tempty it"]),
         ("chatbot --log-dir a", ["a dir/\tDirectory"]),
+        ("chatbot --db a\\ f", ["a file.db"]),
         ("chatbot --db=a\\ f", ["--db=a file.db"]),
+        ("chatbot --db 'a f", ["a file.db"]),
     ],
 )
 def test_fish_completes(line: str, offered: list[str], environment: dict[str, str]) -> None:
