@@ -79,7 +79,7 @@ def test_every_value_is_told_with_where_it_came_from(config: Config) -> None:
 
 
 def test_options_may_stand_before_the_action_and_be_those_of_the_chat(config: Config) -> None:
-    assert cli.main(["config", "--db", "x.db", "show", "-m", "fast", "-o", "seed", "2"]) == 0
+    assert "command line" in config("--db", "x.db", "show")
     rows = config.rows("-m", "fast", "-o", "seed", "2", "-s", "brief", "--plain", "--debug")
     for key, value in (
         ("backend", "openai"),
