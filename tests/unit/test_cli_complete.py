@@ -50,7 +50,7 @@ def test_every_option_of_every_program_is_offered(
 
 
 def test_a_new_option_is_offered_without_being_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    old = complete.chat_parser
+    old = cli.chat_parser
 
     def newer(*, models: bool = False) -> argparse.ArgumentParser:
         parser = old(models=models)

@@ -420,7 +420,10 @@ def test_only_this_machine_is_loopback(host: str, here: bool) -> None:
         ('[prices."openai:x"]\ninput = nan\noutput = 1', ['"openai:x".input: nan', "from 0 to"]),
         ('[prices."openai:x"]\ninput = "1"\noutput = 1', ["\"openai:x\".input: '1'", "a number"]),
         ("[aliases]\nOpenAI = 'sim'", ["aliases.OpenAI", "the name of a backend"]),
-        ("[aliases]\nfast = 'gpt'", ["aliases.fast: 'gpt'", "BACKEND:MODEL"]),
+        (
+            "[aliases]\nfast = 'gpt'",
+            ["aliases.fast: 'gpt' is neither", "BACKEND:MODEL (allowed: ollama"],
+        ),
         ("[aliases]\nfast = 1", ["aliases.fast: 1", "BACKEND:MODEL"]),
         ("[aliases]\nfast = 'ollama:a b'", ["aliases.fast", "'a b' is malformed"]),
         ("[aliases]\na = 'sim'\nb = 'a'", ["aliases.b: 'a' is an alias itself", "BACKEND:MODEL"]),
