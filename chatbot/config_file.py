@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import msgspec
 
 from chatbot.aliases import BACKEND_NAMES, parse_target
-from chatbot.backends import normalise_ollama_model
 from chatbot.errors import UsageError
 from chatbot.messages import BackendName, Options
 
@@ -150,7 +149,7 @@ def _backends(tables: dict[str, Any]) -> dict[BackendName, BackendTable]:
         if table.context is not None:
             within(f"{key}.context", table.context, 1, _MOST_CONTEXT)
         if table.model:
-            model = _model(f"{key}.model", backend, table.model)
+            _, model = _target(f"{key}.model", f"{backend}:{table.model}", {})
             table = msgspec.structs.replace(table, model=model)
         found[backend] = msgspec.structs.replace(table, options=options)
     return found
@@ -202,20 +201,7 @@ def _target(key: str, text: str, names: Mapping[str, Any]) -> tuple[BackendName,
     if text.strip() in names:
         raise UsageError(f"{key}: {text!r} is an alias itself, give BACKEND:MODEL")
     try:
-        backend, model = parse_target(text, {})
-    except UsageError:
-        backends = ", ".join(BACKEND_NAMES)
-        raise UsageError(
-            f"{key}: {text!r} is not BACKEND:MODEL, backends are: {backends}"
-        ) from None
-    return backend, _model(key, backend, model) if model else ""
-
-
-def _model(key: str, backend: BackendName, model: str) -> str:
-    if backend != "ollama":
-        return model
-    try:
-        return normalise_ollama_model(model)
+        return parse_target(text, {})
     except UsageError as error:
         raise UsageError(f"{key}: {error}") from error
 

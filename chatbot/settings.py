@@ -255,11 +255,15 @@ class _Sources(NamedTuple):
         return self.file.backends.get(backend, BackendTable())
 
     def path(self, key: str, default: str, file: str | None, given: str | None) -> str:
-        """Take a path; an empty one is none. In the file `~` is the person's own directory."""
+        """Take a path; an empty one is none."""
+        return self.merge.take(key, default, file=self.at_home(file or ""), given=given or None)
+
+    def at_home(self, path: str) -> str | None:
+        """Return a path of the file, in which `~` is the person's own directory; None for an empty one."""
         home = self.arguments.home
-        if file and home and (file == "~" or file.startswith(("~/", "~\\"))):
-            file = home + file[1:]
-        return self.merge.take(key, default, file=file or None, given=given or None)
+        if home and (path == "~" or path.startswith(("~/", "~\\"))):
+            return home + path[1:]
+        return path or None
 
 
 def load(
@@ -471,13 +475,10 @@ def _ui(sources: _Sources, asked: BackendName, backends: dict[BackendName, Backe
 
 
 def _history(sources: _Sources) -> str:
-    """Return the file that keeps what was typed, or an empty path."""
-    said = sources.file.history
-    usual = sources.arguments.history
-    file = usual if said is True else said or None
-    path = sources.path("history", usual, file, None)
-    if said is False or said == "":
-        path = sources.merge.take("history", usual, file="")
+    """Return the file that keeps what was typed; an empty path for none."""
+    usual, said = sources.arguments.history, sources.file.history
+    file = usual if said is True else sources.at_home(said or "") or ""
+    path = sources.merge.take("history", usual, file=None if said is None else file)
     sources.merge.shown("history", path or False)
     return path
 

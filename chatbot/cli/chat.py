@@ -32,6 +32,8 @@ examples:
   git diff | chatbot "Write a commit message for this"
   chatbot -x "A shell loop over *.txt" > loop.sh       only the code of the answer
   chatbot -o temperature 0 --no-cache - < question.txt
+  chatbot simulate --sessions 64             a throughput test: ask as 64 sessions would
+  chatbot simulate compare A B               what changed from one such test to another
   chatbot --plain                            no colour, no markdown: lines, as in a pipe
   chatbot --json "hi" | jq -r .text          events, one JSON object per line
 
@@ -109,7 +111,7 @@ def run_chat(argv: list[str], *, models: bool) -> int:
         if options.prompt[:1] and options.prompt[0] in PROGRAMS and cut == len(argv):
             word = options.prompt[0]
             return refuse(f"{word!r} goes first: chatbot {word} …; or to ask it: chatbot -- {word}")
-        if cut == len(argv) and options.prompt[:1] == argv[:1]:
+        if cut == len(argv) and options.prompt[:1] == argv[:1] != []:
             _hint(options.prompt)
     from chatbot.errors import ChatbotError
 
@@ -123,11 +125,13 @@ def run_chat(argv: list[str], *, models: bool) -> int:
 def _hint(words: list[str]) -> None:
     """Tell, before it is asked, that a prompt looks like a program whose name is mistyped: such as
     `sesions list`. It is asked all the same."""
+    from chatbot.cli.config import CONFIG
     from chatbot.cli.manage import MANAGED
     from chatbot.cli.trace import TRACING
 
-    close = difflib.get_close_matches(words[0], PROGRAMS, n=1, cutoff=0.8)
-    actions = {**MANAGED, "trace": TRACING}.get(close[0], {}) if close else {}
+    is_name = words[0].replace("-", "").isalpha()
+    close = difflib.get_close_matches(words[0], PROGRAMS, n=1, cutoff=0.8) if is_name else []
+    actions = {**MANAGED, "trace": TRACING, "config": CONFIG}.get(close[0], {}) if close else {}
     if close and (len(words) == 1 or words[1] in actions):
         meant = " ".join([close[0], *words[1:]])
         sys.stderr.write(

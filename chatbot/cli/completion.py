@@ -83,7 +83,8 @@ _FISH = r"""# Completion of chatbot for fish. To install it:
 #   chatbot completion fish > ~/.config/fish/completions/chatbot.fish
 function __chatbot_complete
     set -l before (commandline -opc)
-    set -l current (commandline -ct)
+    set -l current (commandline -ct | string unescape)
+    test (count $current) = 1; or set current (commandline -ct)
     set -l lines ($before[1] completion candidates $before[2..] "$current" 2>/dev/null)
     set -l first (string split -m 1 ' ' -- $lines[1])
     set -l prefix $first[2]

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from chatbot.cli import actions
@@ -71,12 +72,11 @@ def _show(options: argparse.Namespace) -> list[str]:
 
     config = read_config(options.config)
     given = to_arguments(options, mode="manage", history=history_path())
-    taken = merged(given, os.environ, config.text, config.path).taken.values()
-    taken = sorted(taken, key=_place)
+    found = merged(given, os.environ, config.text, config.path).taken
     if options.json:
         about = _event("config", path=config.path, exists=config.exists)
-        return [about, *(_as_event(each) for each in taken)]
-    return [_about(config), "", *_table(taken)]
+        return [about, *(_as_event(each) for each in sorted(found.values(), key=_place))]
+    return table(config, found.values())
 
 
 def _place(taken: "Taken") -> tuple[int, str]:
@@ -98,17 +98,16 @@ def _event(event: str, **fields: object) -> str:
     return msgspec.json.encode({"event": event, **fields}).decode()
 
 
-def _about(config: Config) -> str:
-    return f"file: {config.path}{'' if config.exists else ' (there is none)'}"
-
-
-def _table(taken: "list[Taken]") -> list[str]:
-    """Return the rows, aligned; a value that is much longer than the others does not push them away."""
-    rows = [("key", "value", "from"), *((t.key, _value(t.value), t.origin) for t in taken)]
+def table(config: Config, taken: "Iterable[Taken]") -> list[str]:
+    """Return the file and the rows, aligned; a value that is much longer than the others does not push them
+    away."""
+    about = f"file: {config.path}{'' if config.exists else ' (there is none)'}"
+    ordered = sorted(taken, key=_place)
+    rows = [("key", "value", "from"), *((t.key, _value(t.value), t.origin) for t in ordered)]
     rows = [(_safe(a), _safe(b), _safe(c)) for a, b, c in rows]
     first = max(len(row[0]) for row in rows)
     second = max((len(row[1]) for row in rows if len(row[1]) <= 48), default=0)
-    return [f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in rows]
+    return [_safe(about), "", *(f"{a:<{first}}  {b:<{second}}  {c}" for a, b, c in rows)]
 
 
 def _safe(text: str) -> str:
