@@ -67,6 +67,7 @@ class Llm:
         self._answers: list[Answer] = []
         self._numbers: Iterator[int] = itertools.count(1)
         self.asked: list[dict[str, Any]] = []
+        self.said: list[str] = []  # the texts that were sent to their ends
         self.context_length: int | None = None  # what Ollama says of the model that it has loaded
 
     def __enter__(self) -> Self:
@@ -108,10 +109,12 @@ class Llm:
             return
         if ollama:
             await visit.begin(NDJSON)
-            await _say_ollama(visit, body["model"], answer)
+            whole = await _say_ollama(visit, body["model"], answer)
         else:
             await visit.begin()
-            await _say_openai(visit, body["model"], answer)
+            whole = await _say_openai(visit, body["model"], answer)
+        if whole:
+            self.said.append("".join((*answer.pieces, *answer.rest)))
 
     def _next(self, model: str) -> Answer:
         for answer in self._answers:
@@ -131,7 +134,7 @@ class Llm:
         return json.dumps({"data": [{"id": name} for name in self._models]}).encode()
 
 
-async def _say_openai(visit: Visit, model: str, answer: Answer) -> None:
+async def _say_openai(visit: Visit, model: str, answer: Answer) -> bool:
     async def send(delta: dict[str, str]) -> None:
         chunk = {"id": "r-1", "model": model, "choices": [{"index": 0, "delta": delta}]}
         await visit.send(b"data: " + json.dumps(chunk).encode() + b"\n\n")
@@ -141,7 +144,7 @@ async def _say_openai(visit: Visit, model: str, answer: Answer) -> None:
     for piece in answer.pieces:
         await send({"content": piece})
     if not await answer.is_held(visit):
-        return
+        return False
     for piece in answer.rest:
         await send({"content": piece})
     if answer.read is not None:
@@ -149,9 +152,10 @@ async def _say_openai(visit: Visit, model: str, answer: Answer) -> None:
         said = {"id": "r-1", "model": model, "choices": [], "usage": usage}
         await visit.send(b"data: " + json.dumps(said).encode() + b"\n\n")
     await visit.send(END)
+    return True
 
 
-async def _say_ollama(visit: Visit, model: str, answer: Answer) -> None:
+async def _say_ollama(visit: Visit, model: str, answer: Answer) -> bool:
     async def send(**fields: Any) -> None:
         await visit.send(json.dumps({"model": model, **fields}).encode() + b"\n")
 
@@ -160,7 +164,7 @@ async def _say_ollama(visit: Visit, model: str, answer: Answer) -> None:
     for piece in answer.pieces:
         await send(message={"role": "assistant", "content": piece}, done=False)
     if not await answer.is_held(visit):
-        return
+        return False
     for piece in answer.rest:
         await send(message={"role": "assistant", "content": piece}, done=False)
     counts = {"eval_count": answer.written, "eval_duration": 10**9}
@@ -168,3 +172,4 @@ async def _say_ollama(visit: Visit, model: str, answer: Answer) -> None:
         counts["prompt_eval_count"] = answer.read
     end = {"role": "assistant", "content": ""}
     await send(message=end, done=True, done_reason="stop", **counts)
+    return True

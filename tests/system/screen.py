@@ -4,10 +4,12 @@ and in which modes it leaves the terminal.
 The terminal answers no question: nothing may wait for where the cursor is. Not for Windows.
 """
 
+import contextlib
 import json
 import os
 import re
 import termios
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +20,6 @@ from pyte.modes import DECTCEM
 
 from tests.fakes import eventually
 from tests.system.conftest import Chatbot
-from tests.system.program import clean_environment
 
 WITHIN_S = 30.0
 ROWS, COLUMNS = 40, 100
@@ -96,15 +97,19 @@ class Screen:
         self._screen = _Emulator(columns, rows, history=SCROLLBACK)
         self._stream = pyte.Stream(self._screen)
         self.raw = ""
-        self.child: Any = pexpect.spawn(
-            command[0],
-            list(command[1:]),
-            cwd=directory,
-            env=dict(environment),
-            encoding="utf-8",
-            codec_errors="backslashreplace",
-            dimensions=(rows, columns),
-        )
+        with (
+            warnings.catch_warnings()
+        ):  # of a fork beside a server's thread: an exec follows at once
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.child: Any = pexpect.spawn(
+                command[0],
+                list(command[1:]),
+                cwd=directory,
+                env=dict(environment),
+                encoding="utf-8",
+                codec_errors="backslashreplace",
+                dimensions=(rows, columns),
+            )
         self.child.delaybeforesend = None
         self.modes = termios.tcgetattr(self.child.child_fd)
 
@@ -137,6 +142,11 @@ class Screen:
     def title(self) -> str:
         """The title of its window."""
         return str(self._screen.title)
+
+    @property
+    def is_cursor_shown(self) -> bool:
+        """Whether the cursor can be seen."""
+        return DECTCEM in self._screen.mode
 
     @property
     def columns(self) -> int:
@@ -196,6 +206,17 @@ class Screen:
         row = len(lines) - (1 if self._plain else 2)
         wanted = f"You: {typed}".rstrip()
         return 0 <= row == self.cursor[0] and lines[row] == wanted
+
+    def holds_one_of(self, *texts: str) -> str:
+        """Wait until one of these is what is typed at the prompt; return it."""
+        found: list[str] = []
+
+        def look(_: list[str]) -> bool:
+            found[:] = [text for text in texts if self.is_at_prompt(text)]
+            return bool(found)
+
+        self.until(look)
+        return found[0]
 
     def read(self) -> bool:
         """Take what is there; False at the end."""
@@ -263,7 +284,7 @@ class Screen:
         """Fail unless the terminal is as a shell wants it, and was never driven away from its scrollback."""
         assert self.modes_are_as_before(), "the terminal's own modes are not as before"
         self.assert_never_driven()
-        assert DECTCEM in self._screen.mode, "the cursor is hidden"
+        assert self.is_cursor_shown, "the cursor is hidden"
         assert not self.mode_is_on(_SYNCHRONIZED), "synchronized output was not ended"
         assert not self.mode_is_on(_PASTE), "bracketed paste is still on"
         assert not self.mode_is_on(_FOCUS), "focus is still reported"
@@ -315,11 +336,10 @@ class Screen:
 
     def descendants(self) -> list[psutil.Process]:
         """Return every process that it has started and that still lives."""
-        try:
-            found: list[psutil.Process] = psutil.Process(self.child.pid).children(recursive=True)
-            return found
-        except psutil.NoSuchProcess:
-            return []
+        found: list[psutil.Process] = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self.child.pid).children(recursive=True)
+        return found
 
     def _seen(self) -> str:
         return "\n".join(("", *self.scrollback[-20:], "-" * 20, *self.lines, "-" * 20))
@@ -335,7 +355,7 @@ class ChatScreen(Screen):
         rows: int = ROWS,
         columns: int = COLUMNS,
         plain: bool = False,
-        **environment: str,
+        **environment: Any,
     ) -> None:
         self._chatbot = chatbot
         own = {"TERM": "xterm-256color", "HOME": str(chatbot.directory), **environment}
@@ -355,10 +375,22 @@ class ChatScreen(Screen):
         return code
 
 
-def shell(directory: str, **environment: str) -> Screen:
-    """Return an interactive bash, with nobody's own start-up files and the prompt `$ `."""
-    own = clean_environment(TERM="xterm-256color", PS1="$ ", HOME=directory, **environment)
-    return Screen(["bash", "--norc", "--noprofile", "-i"], directory=directory, environment=own)
+class Shell(Screen):
+    """An interactive bash without anybody's start-up files, and with the prompt `$ `."""
+
+    def __init__(self, directory: str, environment: Mapping[str, str]) -> None:
+        own = {"TERM": "xterm-256color", **environment, "PS1": "$ ", "HOME": directory}
+        bash = ["bash", "--norc", "--noprofile", "-i"]
+        super().__init__(bash, directory=directory, environment=own)
+
+    def at_shell(self, after: str = "") -> list[str]:
+        """Wait for its prompt, below a line that holds `after`."""
+        return self.until(lambda lines: lines[-1:] == ["$"] and _above(lines, after))
+
+    def run(self, command: str, shows: str) -> list[str]:
+        """Run a command; return the lines that are on the screen, one with `shows`, at the next prompt."""
+        self.enter(command)
+        return self.at_shell(shows)
 
 
 def _colours(raw: str) -> list[str]:
