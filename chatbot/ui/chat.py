@@ -219,6 +219,7 @@ class Chat:
             state.session_id = chat.session_id
             state.context_used = state.context_length = None
         state.backend, state.model = chat.target.backend, chat.target.model
+        state.answers = len(chat.siblings)
         self._exchange.show_state()
 
     # --- turns -----------------------------------------------------------------------------------

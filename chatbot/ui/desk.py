@@ -12,7 +12,6 @@ from chatbot.errors import ExitCode
 from chatbot.mailbox import Inbox
 from chatbot.messages import UiInbox
 from chatbot.settings import UiSettings
-from chatbot.ui import editor
 from chatbot.ui.exchange import Console, Exchange
 from chatbot.ui.jsonview import JsonView
 from chatbot.ui.keyboard import Keyboard
@@ -132,4 +131,6 @@ class PlainDesk:
 
     def edit(self, text: str) -> str | None:
         """Let the person edit a text. Raises ChatbotError where there is nobody, or no editor."""
+        from chatbot.ui import editor  # asyncio, which nothing else here needs
+
         return editor.edit(text)

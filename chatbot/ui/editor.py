@@ -1,44 +1,48 @@
-"""A text in the person's own editor."""
+"""The person's own editor, on a text."""
 
-import contextlib
+import asyncio
 import os
-import shlex
-import subprocess
-import sys
 import tempfile
 
+from chatbot import host
 from chatbot.errors import ChatbotError
 
 
-def command() -> list[str]:
-    """Return the editor of $VISUAL or $EDITOR, or one that the system is sure to have."""
-    named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
-    if named.strip():
-        return shlex.split(named, posix=sys.platform != "win32")
-    return ["notepad"] if sys.platform == "win32" else ["vi"]
-
-
 def edit(text: str) -> str | None:
-    """Have a text edited, in a file that only its owner may read; None: it was left as it is. It blocks
-    until the editor is closed, which has the terminal until then. Raises ChatbotError."""
-    argv = command()
-    number, path = tempfile.mkstemp(prefix="chatbot-", suffix=".md")
+    """Do as `edited`, where nothing else goes on; blocks until the editor is closed."""
+    return asyncio.run(edited(text))
+
+
+async def edited(text: str) -> str | None:
+    """Return the text as the person's editor left it; None: it is the same. The terminal is the editor's.
+
+    Raises ChatbotError when there is no editor, or it failed.
+    """
     try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-        try:
-            code = subprocess.run([*argv, path], check=False).returncode  # noqa: S603 - the person's own choice
-        except OSError as error:
-            raise ChatbotError(
-                f"cannot start the editor {argv[0]!r}: {error.strerror}; set VISUAL or EDITOR to another"
-            ) from error
-        if code:
-            raise ChatbotError(f"the editor {argv[0]!r} ended with {code}: nothing was changed")
-        with open(path, encoding="utf-8", errors="replace") as file:
-            edited = file.read().removesuffix("\n")
+        command = host.editor()
+    except ValueError as error:  # a quote that is not closed
+        raise ChatbotError(f"VISUAL or EDITOR is no command: {error}") from error
+    try:
+        descriptor, path = tempfile.mkstemp(suffix=".md")  # for nobody else to read
     except OSError as error:
-        raise ChatbotError(f"cannot edit in a file: {error.strerror or error}") from error
+        raise ChatbotError(f"there is no place for a text to edit: {error.strerror}") from error
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text + "\n" if text else "")
+        process = await asyncio.create_subprocess_exec(*command, path)
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            process.terminate()
+            raise
+        if code:
+            raise ChatbotError(f"the editor {command[0]} failed (exit code {code})")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            changed = file.read().removesuffix("\n")
+    except OSError as error:
+        raise ChatbotError(
+            f"cannot edit with {command[0]}: {error.strerror}; VISUAL or EDITOR names another"
+        ) from error
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-    return None if edited == text.removesuffix("\n") else edited
+        os.unlink(path)
+    return None if changed == text else changed

@@ -77,9 +77,9 @@ class Leave(Exception):
 class Console(Protocol):
     """A console as the exchange needs it: a person who can type at any time, and sees what is going on."""
 
-    def ask(self, prompt: str, *, stoppable: bool = False) -> None: ...
+    def ask(self, prompt: str) -> None: ...
     def busy(self) -> None: ...
-    def said(self, prompt: str, text: str) -> None: ...
+    def show_typed(self, text: str) -> None: ...
     def give_back(self, texts: Sequence[str]) -> None: ...
     def changed(self) -> None: ...
 
@@ -115,7 +115,7 @@ class Exchange:
         self.on_models: Callable[[ModelsListed], None] | None = None
         self.on_listed: Callable[[Listed], None] | None = None
         self._unread: deque[UiEvent] = deque()
-        self._typed: deque[str] = deque()
+        self._typed: deque[Typed] = deque()
         self._ended: Terminal | None = None
         self.not_saving = ""
 
@@ -132,16 +132,16 @@ class Exchange:
             if self.chatting:
                 self.catch_up()
             return line
-        line = self._next_typed(self._console, prompt, consent=consent)
-        self._console.said(prompt, line)
-        return line
+        return self._next_typed(self._console, prompt, consent=consent)
 
     def _next_typed(self, console: Console, prompt: str, *, consent: bool) -> str:
         if self._typed and not consent:
-            text = self._typed.popleft()
+            typed = self._typed.popleft()
             self._show_queue()
-            return text
-        console.ask(prompt, stoppable=consent)
+            if not typed.shown:
+                console.show_typed(typed.text)
+            return typed.text
+        console.ask(prompt)
         try:
             while True:
                 match message := self.next():
@@ -162,7 +162,7 @@ class Exchange:
         """Put the lines that wait for their turn back before the person: what was stopped was not what
         they had expected when they wrote these."""
         if self._console is not None and self._typed:
-            self._console.give_back(tuple(self._typed))
+            self._console.give_back(tuple(typed.text for typed in self._typed))
             self._typed.clear()
             self._show_queue()
 
@@ -177,7 +177,7 @@ class Exchange:
             self._console.changed()
 
     def _show_queue(self) -> None:
-        self.state.queued = tuple(self._typed)
+        self.state.queued = tuple(typed.text for typed in self._typed)
         self.show_state()
 
     # --- the other processes ---------------------------------------------------------------------
@@ -364,8 +364,8 @@ class Exchange:
     def notice(self, message: UiEvent) -> None:
         """Take a message that nothing is waiting for."""
         match message:
-            case Typed(text=text):
-                self._typed.append(text)
+            case Typed():
+                self._typed.append(message)
                 self._show_queue()
             case Left(code=code):
                 raise Leave(code)

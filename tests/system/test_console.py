@@ -1,7 +1,6 @@
 """The console in a real terminal: every key, what stands where, and the terminal's modes afterwards."""
 
 import contextlib
-import os
 import re
 import signal
 import sys

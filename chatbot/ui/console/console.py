@@ -244,6 +244,11 @@ class Console:
         """Write lines that hold sequences of their own; who drew them made them safe."""
         self._add(drawn)
 
+    def write_raw(self, sequence: str) -> None:
+        """Send a sequence of our own that moves nothing, such as one for the clipboard."""
+        if (stage := self._stage) is not None:
+            stage.call(stage.send, sequence)
+
     def show_typed(self, text: str) -> None:
         """Write a text as it would stand there had it been typed at the prompt: one that was typed ahead."""
         self._show_typed(self._own_prompt, text)

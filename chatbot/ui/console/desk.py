@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from chatbot.aliases import BACKEND_NAMES
 from chatbot.errors import ExitCode, UsageError
 from chatbot.ids import new_request_id
 from chatbot.mailbox import Inbox
@@ -13,8 +14,9 @@ from chatbot.settings import UiSettings
 from chatbot.ui import listing
 from chatbot.ui.console.complete import Candidate, Known, candidates
 from chatbot.ui.console.console import Console
+from chatbot.ui.console.notices import ConsoleNotices
 from chatbot.ui.console.toolbar import toolbar
-from chatbot.ui.console.view import ConsoleNotices, ConsoleView
+from chatbot.ui.console.view import ConsoleView
 from chatbot.ui.events import Pressed
 from chatbot.ui.exchange import Exchange
 from chatbot.ui.lines import line
@@ -23,6 +25,17 @@ from chatbot.ui.streams import TextNotices
 from chatbot.ui.view import Notices, View
 
 _SESSIONS = 50
+_OPTIONS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "seed",
+    "stop",
+    "num_ctx",
+    "presence_penalty",
+    "frequency_penalty",
+)
 
 
 class ConsoleDesk:
@@ -32,7 +45,7 @@ class ConsoleDesk:
         self._settings = settings
         self._inbox = inbox
         self._exchange: Exchange | None = None
-        self._models: dict[BackendName, tuple[str, ...]] = {}
+        self._models: dict[str, tuple[str, ...]] = {}
         self._sessions: tuple[tuple[str, str], ...] = ()
         self._asked_models: set[BackendName] = set()
         self.console = Console(
@@ -46,11 +59,11 @@ class ConsoleDesk:
         self.notices: Notices = (
             ConsoleNotices(self.console) if sys.stderr.isatty() else TextNotices(sys.stderr)
         )
-        self.view: View = ConsoleView(self.console, settings)
+        self.view: View = ConsoleView(self.console, colour=settings.colour, prices=settings.prices)
         self.write_raw = self.console.write_raw
         self.edit = self.console.edit
         inbox.start()
-        signal.signal(signal.SIGINT, self._on_sigint)
+        signal.signal(signal.SIGINT, self._on_sigint)  # until the console has its own
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
     @property
@@ -86,10 +99,13 @@ class ConsoleDesk:
     def _complete(self, before_cursor: str) -> Sequence[Candidate]:
         self._look_up_models(before_cursor)
         known = Known(
-            models=self._models,
-            sessions=self._sessions,
-            aliases=tuple(self._settings.aliases),
-            backend=self._state.backend,
+            self._state.backend,
+            BACKEND_NAMES,
+            self._models,
+            self._sessions,
+            _OPTIONS,
+            {name: ":".join(target) for name, target in self._settings.aliases.items()},
+            self._state.answers,
         )
         return candidates(before_cursor, known)
 

@@ -32,9 +32,9 @@ from chatbot.errors import ChatbotError, ExitCode
 from chatbot.sanitize import one_line
 from chatbot.ui.console import keys
 from chatbot.ui.console.compose import is_open
-from chatbot.ui.console.editor import edited
 from chatbot.ui.console.frames import Pace
 from chatbot.ui.console.paint import Area, Output, Painter, Strip, Text
+from chatbot.ui.editor import edited
 from chatbot.ui.lines import Fragment, Line
 
 _CONTINUED = "... "
@@ -307,6 +307,11 @@ class Stage:
     def end_of_file(self) -> None:
         """Leave."""
         self._owner.left(ExitCode.OK)
+
+    def send(self, sequence: str) -> None:
+        """Send a sequence of our own that moves nothing."""
+        self.output.write_raw(sequence)
+        self.output.flush()
 
     def suspend(self) -> None:
         """Stop all of the program's processes, until the shell has them go on."""
