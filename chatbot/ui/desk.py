@@ -61,6 +61,10 @@ class Desk(Protocol):
         """Do the work, and leave the terminal as it was."""
         ...
 
+    def read_line(self, prompt: str) -> str | None:
+        """Return the next line, or None at the end of the input. Raises KeyboardInterrupt for Ctrl-C."""
+        ...
+
     def read_all(self) -> str:
         """Return all of the standard input."""
         ...
@@ -120,6 +124,10 @@ class PlainDesk:
     def run(self, work: Callable[[], ExitCode]) -> ExitCode:
         """Do the work."""
         return work()
+
+    def read_line(self, prompt: str) -> str | None:
+        """Return the next line, or None at the end of the input."""
+        return self._terminal.read_line(prompt)
 
     def read_all(self) -> str:
         """Return all of the standard input."""

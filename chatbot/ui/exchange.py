@@ -7,7 +7,7 @@ raised when the program is to end. `asking` has the turns.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 from chatbot.errors import ChatbotError, ExitCode, MessageTooLarge
 from chatbot.ids import new_request_id
@@ -53,7 +53,7 @@ from chatbot.messages import (
 from chatbot.tracing import Recorder
 from chatbot.ui import listing
 from chatbot.ui.events import Left, Typed, UiEvent
-from chatbot.ui.keyboard import Keyboard
+from chatbot.ui.keyboard import Console, Keyboard
 from chatbot.ui.state import State
 from chatbot.ui.view import View
 
@@ -74,22 +74,13 @@ class Leave(Exception):
         self.code = code
 
 
-class Console(Protocol):
-    """A console as the exchange needs it: a person who can type at any time, and sees what is going on."""
-
-    def ask(self, prompt: str) -> None: ...
-    def busy(self) -> None: ...
-    def show_typed(self, text: str) -> None: ...
-    def give_back(self, texts: Sequence[str]) -> None: ...
-    def changed(self) -> None: ...
-
-
 class Exchange:
     """One end of the way between a person and the other processes.
 
     Everything that waits here shows meanwhile what else comes, and raises Leave when the program is
-    to end. `chatting`: Ctrl-C gives up what is waited for and not the whole program. With a `console` the
-    lines of the person come through the inbox like everything else, also while nobody waits for one.
+    to end. `chatting`: Ctrl-C gives up what is waited for and not the whole program. `read_line` waits for a line;
+    with a `console` nobody reads: the lines of the person come through the inbox like everything else, also while
+    nobody waits for one.
     """
 
     def __init__(
@@ -101,6 +92,7 @@ class Exchange:
         view: View,
         *,
         chatting: bool,
+        read_line: Callable[[str], str | None],
         console: Console | None = None,
     ) -> None:
         self._inbox = inbox
@@ -109,6 +101,7 @@ class Exchange:
         self._keyboard = keyboard
         self._view = view
         self._console = console
+        self._read_line = read_line
         self.chatting = chatting
         self.state = State()
         self.on_context: Callable[[ContextRead], None] | None = None
@@ -128,7 +121,7 @@ class Exchange:
         KeyboardInterrupt when Ctrl-C was pressed, Leave, and what the keyboard raises.
         """
         if self._console is None:
-            line = self._keyboard.read_line(prompt)
+            line = self._read_line(prompt)
             if self.chatting:
                 self.catch_up()
             return line

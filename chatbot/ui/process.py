@@ -85,6 +85,7 @@ class Ui:
             self._desk.keyboard,
             view,
             chatting=chatting,
+            read_line=self._desk.read_line,
             console=self._desk.console,
         )
         self._desk.serve(exchange)

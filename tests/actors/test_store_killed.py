@@ -150,7 +150,9 @@ def test_a_store_killed_between_a_pick_and_its_reply_has_one_of_the_fan_active(
         store.outbox.post(pick)
     replied: list[str] = []
     while len(replied) < 20:
-        replied += [message.request_id for message in [store.receive()] if message]
+        message = store.receive()
+        assert isinstance(message, Picked)
+        replied.append(message.request_id)
     store.process.kill()
     while message := store.receive():
         replied.append(message.request_id)

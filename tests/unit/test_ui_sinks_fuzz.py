@@ -19,7 +19,8 @@ import pytest
 
 from chatbot.messages import Target
 from chatbot.ui import lines
-from chatbot.ui.view import Notices, TextView
+from chatbot.ui.streams import TextNotices
+from chatbot.ui.textview import TextView
 
 PIECES = 200_000  # for each sink
 BATCH = 5_000
@@ -112,7 +113,7 @@ Sink = Callable[[Batches, Tty], Iterable[None]]
 
 def answers(batches: Batches, tty: Tty) -> Iterable[None]:
     """The answer as it streams into TextView."""
-    view = TextView(tty, Notices(io.StringIO()), chatting=True)
+    view = TextView(tty, TextNotices(io.StringIO()), chatting=True)
     for batch in batches:
         view.begin("r", "s", Target("sim", "sim"))
         for piece in batch:
@@ -123,7 +124,7 @@ def answers(batches: Batches, tty: Tty) -> Iterable[None]:
 
 def thoughts(batches: Batches, tty: Tty) -> Iterable[None]:
     """Thinking, which goes to the notices' stream piece by piece."""
-    view = TextView(io.StringIO(), Notices(tty), chatting=True)
+    view = TextView(io.StringIO(), TextNotices(tty), chatting=True)
     for batch in batches:
         view.begin("r", "s", Target("sim", "sim"))
         for piece in batch:
@@ -134,7 +135,7 @@ def thoughts(batches: Batches, tty: Tty) -> Iterable[None]:
 
 def notices(batches: Batches, tty: Tty) -> Iterable[None]:
     """Lines such as errors, and blocks of them."""
-    said = Notices(tty)
+    said = TextNotices(tty)
     for number, batch in enumerate(batches):
         for piece in batch:
             (said.say if number % 2 else said.block)(piece)

@@ -86,6 +86,10 @@ class ConsoleDesk:
             self._exchange.send(ListSessions(new_request_id(), _SESSIONS))
         return self.console.run(work)
 
+    def read_line(self, prompt: str) -> str | None:
+        """Nobody reads lines from a console: they come as events."""
+        raise AssertionError(prompt)
+
     def read_all(self) -> str:
         """Nobody pipes anything into a console."""
         raise UsageError("the standard input is a terminal: pipe a text into the program")
