@@ -180,10 +180,10 @@ def test_why_a_context_is_unknown_stands_in_the_verbose_log(
         await visit.request()
         await visit.closed()
 
-    with FakeLlm(script) as server:
-        with Room(settings_for(server.base_url), Tracing(debug=True)) as room:
-            assert context(room) is None
-    with nobody_listens() as url, Room(settings_for(url), Tracing(debug=True)) as other:
+    verbose = Tracing(debug=True)
+    with FakeLlm(script) as server, Room(settings_for(server.base_url), verbose) as room:
+        assert context(room) is None
+    with nobody_listens() as url, Room(settings_for(url), verbose) as other:
         assert context(other) is None
     said = [
         (record.level, record.fields["reason"])
