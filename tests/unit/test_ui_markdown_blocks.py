@@ -54,8 +54,12 @@ def test_what_the_rest_would_be_changes_nothing(cut: tuple[str, list[str]]) -> N
     assert found + scanner.end() == pieces(text)
 
 
-@given(long_texts)
-@settings(max_examples=30, deadline=None)
+def test_the_ends_of_lines_of_windows_are_ends_of_lines() -> None:
+    text = "a\nb\n\n```\nx\n```\n| a |\n|---|\n- c\n"
+    assert pieces(text.replace("\n", "\r\n")) == pieces(text)
+
+
+@pytest.mark.parametrize("text", [*LONG, "".join(LONG)])
 def test_no_piece_grows_with_the_text(text: str) -> None:
     for piece in pieces(text):
         assert len(piece.text) <= 4 * LIMIT

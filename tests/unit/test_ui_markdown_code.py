@@ -20,6 +20,7 @@ from chatbot.ui.markdown.code import CodeBlock, blocks
         ("````md\n```\nx\n```\n````", [("md", "```\nx\n```")]),
         ("```\r\na\r\nb\r\n```\r\n", [("", "a\nb")]),
         ("```make\nall:\n\techo\n```", [("make", "all:\n\techo")]),
+        ("- ```\n\tx\n\t\ty\n  ```", [("", "  x\n  \ty")]),
         ("```\n```", [("", "")]),
         ("    only indented\n", []),
     ],

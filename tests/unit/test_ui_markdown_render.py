@@ -91,6 +91,10 @@ def test_code_stands_at_the_margin_and_is_cut_hard_with_nothing_lost() -> None:
     assert lines == ["```python", code[:30], code[30:60], code[60:], "  x", "```"]
 
 
+def test_tabs_in_code_are_shown_as_spaces() -> None:
+    assert shown("```\n\tx\ty\n```") == ["```", "    x   y", "```"]
+
+
 def test_code_is_coloured_by_its_language_and_an_unknown_one_has_none() -> None:
     assert styles("```python\ndef f(): pass\n```", "def") == {"ansimagenta"}
     assert styles("```sh\nls # why\n```", "why") == {"ansibrightblack"}

@@ -44,8 +44,8 @@ def clusters(text: str) -> Iterator[tuple[str, int]]:
             yield text[start:at], columns
             start, columns, regional = at, 0, 0
         columns += of
-        if character == _VS16 and columns == 1:
-            columns = 2
+        if character == _VS16 and at and _of(text[at - 1]) == 1:
+            columns += 1  # the emoji of what is else a narrow character
         joined = character == _ZWJ
         regional += flag
     if start < len(text):
