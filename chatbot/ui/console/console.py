@@ -39,6 +39,7 @@ _LEAVES_WITHIN_S = 10.0
 _SWITCH_S = (
     0.0005  # a frame under way must not keep the chat's thread, or the inbox's, from running
 )
+_YIELD_S = 0.0001  # what another thread takes to wake up
 _BUSY_PROMPT = "> "
 _PASTE_ON, _PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 
@@ -193,10 +194,10 @@ class Console:
         if self.is_busy:
             if not text.strip():
                 return False
-            self._post(Typed(text))
+            self._post_first(Typed(text))
             return True
         prompt, self.is_busy = self._prompt, True
-        self._post(Typed(text, shown=True))
+        self._post_first(Typed(text, shown=True))
         self._show_typed(prompt, text)
         return prompt == self._own_prompt
 
@@ -205,7 +206,7 @@ class Console:
         self._unheard += 1
         if self._unheard > _PATIENCE and self._stage is not None:
             self._stage.fail(KeyboardInterrupt())
-        self._post(Pressed())
+        self._post_first(Pressed())
 
     def left(self, code: ExitCode) -> None:
         """Post that the person leaves."""
@@ -265,12 +266,12 @@ class Console:
     def ask(self, prompt: str) -> None:
         """Wait for the person, with this prompt; nothing blocks here."""
         self._prompt, self.is_busy = prompt, False
-        self.changed()
+        self._changed_later()
 
     def busy(self) -> None:
         """Nobody is waited for: a key that stops something stops it."""
         self.is_busy = True
-        self.changed()
+        self._changed_later()
 
     def give_back(self, texts: Sequence[str]) -> None:
         """Put texts into the input, before what stands there."""
@@ -292,22 +293,36 @@ class Console:
 
     # --- both -------------------------------------------------------------------------------------
 
-    def _add(self, written: Iterable[Line | str], also: Callable[[], None] | None = None) -> None:
+    def _post_first(self, event: Typed | Pressed) -> None:
+        """Post, and let the chat's thread take it: it would else wait for this thread's next pause."""
+        self._post(event)
+        time.sleep(_YIELD_S)
+
+    def _changed_later(self) -> None:
+        if (stage := self._stage) is not None:
+            stage.wake_later()
+
+    def _add(
+        self,
+        written: Iterable[Line | str],
+        also: Callable[[], None] | None = None,
+        *,
+        later: bool = False,
+    ) -> None:
         with self._lock:
             if also is not None:
                 also()
             self._waiting += written
             if not self._ended:
-                self.changed()
+                (self._changed_later if later else self.changed)()
                 return
             waiting, self._waiting = self._waiting, []
         self._put("".join(self._text(each) + "\n" for each in waiting))
 
     def _show_typed(self, prompt: str, text: str) -> None:
         first, *rest = text.split("\n")
-        self._add(
-            [(("bold", prompt), ("", first)), *lines.styled([f"... {line}" for line in rest])]
-        )
+        shown = [(("bold", prompt), ("", first)), *lines.styled([f"... {line}" for line in rest])]
+        self._add(shown, later=True)
 
     def _text(self, written: Line | str) -> str:
         return written if isinstance(written, str) else lines.ansi(written, colour=self._colour)

@@ -73,7 +73,7 @@ def bindings(actions: Actions, buffer: Buffer) -> KeyBindings:
             buffer.complete_state = None
 
     table: list[tuple[tuple[str, ...], Filter, Callable[[], None]]] = [
-        (("enter",), at_input, actions.enter),
+        (("enter",), at_input, actions.enter),  # draws by itself
         (("c-j",), at_input, newline),
         (("escape", "enter"), at_input, newline),
         (("escape", "c-j"), at_input, newline),
@@ -89,13 +89,14 @@ def bindings(actions: Actions, buffer: Buffer) -> KeyBindings:
     ]
     keys = KeyBindings()
     for sequence, when, does in table:
-        keys.add(*sequence, filter=when)(_handler(does))
+        keys.add(*sequence, filter=when)(_handler(does, draws=does != actions.enter))
     return keys
 
 
-def _handler(does: Callable[[], None]) -> Callable[[KeyPressEvent], None]:
-    def handle(event: KeyPressEvent) -> None:
+def _handler(does: Callable[[], None], *, draws: bool) -> Callable[[KeyPressEvent], object]:
+    def handle(event: KeyPressEvent) -> object:
         del event
         does()
+        return None if draws else NotImplemented  # with which there is no frame at once
 
     return handle

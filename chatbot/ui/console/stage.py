@@ -39,6 +39,7 @@ from chatbot.ui.lines import Fragment, Line
 
 _CONTINUED = "... "
 _SIZE_S = 0.5  # between looks at the window's size where no signal tells of it
+_LATER_S = 0.002  # nobody sees that
 _CHUNK = 500  # entries of the history, between which the loop does something else
 _HINT: Line = (("dim", "(Ctrl-C again, or Ctrl-D, leaves)"),)
 
@@ -230,6 +231,12 @@ class Stage:
             self._wanted = True
             self._loop.call_soon_threadsafe(self._due)
 
+    def wake_later(self) -> None:
+        """Something is to be drawn, but not before the chat's thread has done what it is about to do: both
+        cannot run at once. From any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.call_later, _LATER_S, self._due)
+
     def draw(self) -> None:
         """Draw what there is now."""
         self._wanted = False
@@ -284,7 +291,7 @@ class Stage:
         if self._owner.typed(text):
             self.buffer.append_to_history()
         self.buffer.reset()
-        self.draw()
+        self.wake_later()
 
     def interrupt(self) -> None:
         """Stop what is going on; else clear the input; else leave, the second time."""
