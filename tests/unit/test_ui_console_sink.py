@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from chatbot.messages import Answered, Completion, Failed, Session, StoredMessage, Target
 from chatbot.ui.console.notices import ConsoleNotices
 from chatbot.ui.console.view import ConsoleView
-from chatbot.ui.lines import joined
+from chatbot.ui.lines import Line, joined
 from tests.screens import FakeScreen
 
 EVIL = [
@@ -54,7 +54,7 @@ def talk(pieces: list[tuple[str, bool]], *, columns: int, colour: bool) -> str:
     """Return all that a turn, a fan-out and a replay of this are written as, live parts too."""
     screen = FakeScreen(columns)
     view = ConsoleView(screen, colour=colour)
-    painted = []
+    painted: list[Line] = []
 
     def paint() -> None:
         if screen.live is not None:
@@ -77,8 +77,10 @@ def talk(pieces: list[tuple[str, bool]], *, columns: int, colour: bool) -> str:
     view.end(Answered("r2", 1, Completion(text)), text)
     paint()
     view.end_fan()
-    for role in ("user", "assistant"):
-        stored = StoredMessage(role, text, "failed", 0.0, error=text)  # type: ignore[arg-type] # both are roles
+    for stored in (
+        StoredMessage("user", text, "complete", 0.0),
+        StoredMessage("assistant", text, "failed", 0.0, error=text),
+    ):
         view.message("s", stored, unanswered=False, sibling=text)
     view.heading(Session(text, text, 0.0, text, text))
     view.thoughts(text)

@@ -86,14 +86,13 @@ def test_the_sums_are_those_of_the_database(
     assert len(stats.used) == len({each.model for each in said if each.role == "user"})
     for used in stats.used:
         target = {"backend": used.target.backend, "model": used.target.model}
-        row = database.one(VIEW, **target)
-        assert row is not None
+        (sums,) = database.rows(VIEW, **target)
         counted = (used.answers, used.cached, used.failed, used.interrupted, used.unknown)
-        assert counted == row[:5]
-        assert (used.input_tokens, used.output_tokens) == row[5:7]
+        assert counted == sums[:5]
+        assert (used.input_tokens, used.output_tokens) == sums[5:7]
         speed = used.timed_tokens / used.seconds if used.seconds else None
-        assert speed == (row[7] if row[7] is None else pytest.approx(row[7]))
-        assert used.cost == (row[8] if row[8] is None else pytest.approx(row[8]))
+        assert speed == (sums[7] if sums[7] is None else pytest.approx(sums[7]))
+        assert used.cost == (sums[8] if sums[8] is None else pytest.approx(sums[8]))
 
 
 def test_an_answer_without_its_question_is_left_out() -> None:
