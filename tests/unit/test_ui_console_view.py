@@ -1,6 +1,8 @@
 """What a person at the console sees of a turn, of several at once, and of all else."""
 
+import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -226,6 +228,15 @@ def test_a_turn_that_is_left_leaves_what_came_of_it(view: ConsoleView, screen: F
     assert screen.text == ["Bot: half"]
 
 
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hasty_threads")
 def test_what_is_fed_by_one_thread_and_drawn_by_another_is_whole(
     view: ConsoleView, screen: FakeScreen
 ) -> None:
