@@ -1,5 +1,6 @@
 """A console without a terminal: what is written into it, and what it would paint."""
 
+import threading
 from collections.abc import Iterable
 
 from chatbot.ui.console.columns import width_of, wrapped
@@ -17,6 +18,7 @@ class FakeScreen:
         self.drawn: list[str] = []
         self.live: Live | None = None
         self.changes = 0
+        self._lock = threading.Lock()
 
     def write(self, lines: Iterable[Line]) -> None:
         self.lines += lines
@@ -25,19 +27,21 @@ class FakeScreen:
         self.drawn += lines
 
     def show(self, live: Live | None, finished: Iterable[Line] = ()) -> None:
-        self.lines += finished
-        self.live = live
+        with self._lock:
+            self.lines += finished
+            self.live = live
 
     def changed(self) -> None:
         self.changes += 1
 
     def frame(self) -> list[str]:
         """Draw a frame; return its tail as text."""
-        if self.live is None:
-            return []
-        finished, tail = self.live.frame(self.columns, self.rows)
-        assert all(width_of(each) <= self.columns for each in (*finished, *tail))
-        self.lines += finished
+        with self._lock:
+            if self.live is None:
+                return []
+            finished, tail = self.live.frame(self.columns, self.rows)
+            assert all(width_of(each) <= self.columns for each in (*finished, *tail))
+            self.lines += finished
         return [plain(each) for each in tail]
 
     @property

@@ -29,13 +29,9 @@ def _parts(answered: Answered, target: Target, price: Price | None) -> list[str]
         if tokens and answered.duration_ms > 0:
             parts.append(f"{tokens * 1000 / answered.duration_ms:.1f} tokens/s")
         if answered.first_token_ms is not None:
-            parts.append(f"first token {_seconds(answered.first_token_ms)}")
+            parts.append(f"first token {listing.seconds(answered.first_token_ms)}")
         if (dollars := cost.cost(completion, price)) is not None:
             parts.append(cost.dollars(dollars))
     if completion.finish_reason in _LIMITED:
         parts.append("cut off by the limit of tokens")
     return [part for part in parts if part]
-
-
-def _seconds(ms: float) -> str:
-    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"

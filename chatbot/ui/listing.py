@@ -233,6 +233,11 @@ def age(seconds: float) -> str:
     return "just now"
 
 
+def seconds(ms: float) -> str:
+    """Return a short time, given in ms."""
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+
+
 def short_age(seconds: float) -> str:
     """Return the same for a line that has little room."""
     for unit, of in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):

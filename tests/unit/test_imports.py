@@ -62,11 +62,20 @@ def test_a_terminal_without_a_trace_does_not_load_what_draws_one() -> None:
     assert not [name for name in found.stdout.split() if name.startswith("chatbot.traces")]
 
 
+def test_a_console_without_an_answer_loads_nothing_that_draws_one() -> None:
+    loaded = loaded_by(
+        "import chatbot.ui.console.view, sys\n"
+        "assert not [name for name in sys.modules if name.startswith('chatbot.ui.markdown')]"
+    )
+    assert not loaded & {"markdown_it", "pygments", "wcwidth"}
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
         ("chatbot.supervisor.process", set()),
         ("chatbot.ui.process", set()),
+        ("chatbot.ui.console.view", set()),
         ("chatbot.store.process", {"sqlite3"}),
         ("chatbot.simserver.process", {"asyncio"}),
         ("chatbot.worker.process", {"asyncio", "aiohttp"}),

@@ -1,5 +1,9 @@
 """What a person at the console sees of a turn, of several at once, and of all else."""
 
+import sys
+import threading
+from collections.abc import Iterator
+
 import pytest
 
 from chatbot.messages import (
@@ -19,6 +23,7 @@ from chatbot.messages import (
     Terminal,
 )
 from chatbot.settings import Price
+from chatbot.ui.console.answer import LEAD
 from chatbot.ui.console.notices import ConsoleNotices
 from chatbot.ui.console.view import ConsoleView
 from chatbot.ui.stats import Stats
@@ -107,6 +112,14 @@ def test_the_next_turn_has_nothing_of_the_last_one(view: ConsoleView, screen: Fa
     screen.lines.clear()
     view.end(Failed("r2", 1, "auth", "no key"), "")
     assert screen.text == ["no key", ""]
+
+
+def test_a_turn_that_is_over_draws_nothing_more(view: ConsoleView, screen: FakeScreen) -> None:
+    view.begin("r", "s", TARGET)
+    live = screen.live
+    view.end(Failed("r", 1, "auth", "no key"), "")
+    assert live is not None
+    assert live.frame(80, 20) == ((), ())
 
 
 def test_thinking_shows_its_last_rows_and_folds_when_the_answer_begins(
@@ -213,6 +226,45 @@ def test_a_turn_that_is_left_leaves_what_came_of_it(view: ConsoleView, screen: F
     assert (screen.text, screen.live) == (["Bot: half"], None)
     view.leave()
     assert screen.text == ["Bot: half"]
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_what_is_fed_by_one_thread_and_drawn_by_another_is_whole(
+    view: ConsoleView, screen: FakeScreen
+) -> None:
+    frames = 0
+    is_over = threading.Event()
+
+    def paint() -> None:
+        nonlocal frames
+        while not is_over.is_set():
+            screen.frame()
+            frames += 1
+
+    painter = threading.Thread(target=paint)
+    painter.start()
+    pieces = [f"word {number}{chr(10) * (number % 7 == 0)} " for number in range(5000)]
+    text = "".join(pieces)
+    try:
+        for _ in range(3):
+            screen.lines.clear()
+            view.begin("r", "s", TARGET)
+            say(view, *pieces)
+            view.end(answered(text), text)
+            whole = PlainRendering().whole(text, 80, LEAD)
+            assert screen.lines[:-2] == [*whole]
+    finally:
+        is_over.set()
+        painter.join()
+    assert frames > 0
 
 
 # --- several at once -------------------------------------------------------------------------------

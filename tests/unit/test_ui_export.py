@@ -194,3 +194,14 @@ def test_another_json_is_refused(text: str) -> None:
 def test_the_name_of_a_file_is_made_from_the_session(session_id: str, file: str) -> None:
     assert default_name(session_id) == file
     assert (format_of(file), format_of("A.JSON")) == ("md", "json")
+
+
+def test_markdown_has_a_question_to_several_once_and_json_has_all() -> None:
+    first = msgspec.structs.replace(QUESTION, fan="r1")
+    again = msgspec.structs.replace(first, request_id="r2", active=False)
+    answer = msgspec.structs.replace(ANSWER, request_id="r2", fan="r1", active=False)
+    told = (Told(first), Told(again), Told(answer, sibling="2 of 2: sim sim-1, not picked"))
+    text = markdown(*told)
+    assert headings(text) == [r"Of \*stars\*", "System prompt", "You", "Bot"]
+    assert " · 2 of 2: sim sim-1, not picked · cached" in text
+    assert read_json("".join(document("json", SESSION, told)))[1] == (first, again, answer)

@@ -5,7 +5,10 @@ import io
 import json
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatbot.errors import ChatbotError
 from chatbot.messages import (
@@ -16,13 +19,16 @@ from chatbot.messages import (
     Failed,
     Interrupted,
     ModelsListed,
+    ProcessStatus,
     SearchHit,
     Session,
+    StatusRead,
     StoredMessage,
     Target,
     Terminal,
 )
 from chatbot.ui.jsonview import JsonView
+from chatbot.ui.stats import Stats, Used
 from chatbot.ui.streams import TextNotices
 from chatbot.ui.textview import TextView
 from chatbot.ui.view import View
@@ -328,3 +334,144 @@ def test_sessions_and_the_cache_are_events_with_all_their_fields(streams: Stream
     assert (found["matches"], cache["misses"]) == ([[0, 1]], 5)
     assert deleted["session_id"] == "session_1_aa"
     assert streams.err == ""
+
+
+# --- several at once, and what is watched ----------------------------------------------------------
+
+TWO = (("r1", TARGET), ("r2", Target("ollama", "llama3:latest")))
+
+
+def of(request_id: str, text: str) -> Answered:
+    return msgspec.structs.replace(answered(text), request_id=request_id)
+
+
+def piece(view: View, request_id: str, text: str) -> None:
+    view.delta(request_id, text, reasoning=False)
+
+
+def test_several_answers_come_one_after_the_other_in_the_order_they_were_asked(
+    streams: Streams,
+) -> None:
+    view = TextView(streams.stdout, streams.notices)
+    view.begin_fan(TWO, "session_1")
+    piece(view, "r2", "se")
+    assert streams.out == "[1] sim sim\n"
+    piece(view, "r1", "fir")
+    piece(view, "r2", "cond")
+    assert streams.out == "[1] sim sim\nfir"
+    view.end(of("r2", "second and more"), "second")
+    piece(view, "r1", "st")
+    view.end(of("r1", "first"), "first")
+    view.end_fan()
+    assert streams.out == ("[1] sim sim\nfirst\n\n[2] ollama llama3:latest\nsecond and more\n")
+
+
+def test_of_several_the_next_one_streams_from_where_it_is(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices, chatting=True)
+    view.begin_fan(TWO, "session_1")
+    piece(view, "r2", "se")
+    view.end(Failed("r1", 1, "auth", "no key"), "")
+    assert streams.out.endswith("[2] ollama llama3:latest\nse")
+    assert streams.err.endswith("no key\n")
+    piece(view, "r2", "cond")
+    assert streams.out.endswith("second")
+    view.end(of("r2", "second"), "second")
+    view.end_fan()
+    show(view, answered("one"), "one")
+    assert streams.out.endswith("second\none\n")
+
+
+def test_several_that_are_left_leave_nothing_behind(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices, chatting=True)
+    view.begin_fan(TWO, "session_1")
+    piece(view, "r1", "fir")
+    piece(view, "r2", "kept")
+    view.leave()
+    show(view, answered("one"), "one")
+    assert streams.out == "[1] sim sim\nfir\none\n"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["a", "b\n", "c "])), max_size=20))
+def test_in_whatever_order_they_come_each_of_several_is_whole(
+    pieces: list[tuple[int, str]],
+) -> None:
+    streams = Streams()
+    view = TextView(streams.stdout, streams.notices)
+    texts = ["", "", ""]
+    view.begin_fan([(f"r{number}", Target("sim", f"m{number}")) for number in range(3)], "s")
+    for number, text in pieces:
+        piece(view, f"r{number}", text)
+        texts[number] += text
+    for number in (2, 0, 1):
+        view.end(of(f"r{number}", texts[number]), texts[number])
+    view.end_fan()
+    shown = [text if not text or text.endswith("\n") else f"{text}\n" for text in texts]
+    assert streams.out == "\n".join(f"[{n + 1}] sim m{n}\n{text}" for n, text in enumerate(shown))
+
+
+def test_in_json_several_are_events_with_their_requests(streams: Streams) -> None:
+    view = JsonView(streams.stdout, streams.notices)
+    view.begin_fan(TWO, "session_1")
+    piece(view, "r2", "se")
+    view.end(of("r2", "se"), "se")
+    view.end_fan()
+    fan, *others = streams.events
+    assert (fan["event"], fan["request_ids"], fan["session_id"]) == (
+        *("fan", ["r1", "r2"]),
+        "session_1",
+    )
+    assert [(event["event"], event["request_id"]) for event in others] == [
+        *(("asked", "r1"), ("asked", "r2"), ("delta", "r2"), ("answered", "r2")),
+    ]
+
+
+STATUS = StatusRead("r", (ProcessStatus("worker", 0, 7, "ready", 1.0),))
+
+
+def test_a_status_that_is_watched_is_printed_once(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices, listing=True)
+    view.watch(STATUS, {7: 1024})
+    once = streams.out
+    view.watch(STATUS, {7: 2048})
+    assert streams.out == once
+    assert "1.0 KB" in once
+    view.end_watch()
+    view.watch(STATUS, {7: 1024})
+    assert streams.out == once + once
+
+
+def test_in_json_a_status_has_the_memory_of_each_process_that_is_there(streams: Streams) -> None:
+    view = JsonView(streams.stdout, streams.notices)
+    view.status(STATUS, {7: 1024})
+    view.watch(STATUS, {})
+    view.end_watch()
+    first, second = streams.events
+    assert first["processes"][0]["memory_bytes"] == 1024
+    assert second["processes"][0]["memory_bytes"] is None
+
+
+def test_what_was_used_and_thought_is_shown_by_both(streams: Streams) -> None:
+    used = Used(TARGET, answers=2, input_tokens=3, output_tokens=4, cost=0.5)
+    view = TextView(streams.stdout, streams.notices, listing=True)
+    view.stats(Stats("s", (used,)))
+    view.thoughts("hm\nmm")
+    assert streams.out.splitlines()[1].split() == [
+        "sim",
+        "sim",
+        *"200",
+        "3",
+        "4",
+        "-",
+        "-",
+        "$0.500",
+    ]
+    assert streams.out.endswith("\nhm\nmm\n")
+    streams.stdout = io.StringIO()
+    JsonView(streams.stdout, streams.notices).stats(Stats("s", (used,)))
+    JsonView(streams.stdout, streams.notices).thoughts("hm")
+    stats, thinking = streams.events
+    assert (stats["event"], stats["used"][0]["model"], stats["used"][0]["cost"]) == (
+        *("stats", "sim"),
+        0.5,
+    )
+    assert (thinking["event"], thinking["text"]) == ("thinking", "hm")
