@@ -82,6 +82,7 @@ def in_bash(line: str, environment: dict[str, str]) -> list[str]:
         ("chatbot --backend=an", "chatbot --backend=anthropic "),
         ("chatbot --sess", "chatbot --session-id "),
         ("chatbot -m fa", "chatbot -m fast "),
+        ("chatbot --model=", "chatbot --model=fast "),
         ("chatbot sessions prune --older", "chatbot sessions prune --older-than "),
         ("chatbot --db a\\ f", "chatbot --db a\\ file.db "),
         ("chatbot --log-dir a", "chatbot --log-dir a\\ dir/"),
