@@ -71,7 +71,7 @@ class UiSettings(msgspec.Struct, frozen=True):
     A resumed session goes on with its own backend, model, system prompt and options, except for what
     is explicit: what was given on the command line. `log_dir` is where traces are read; `colour`
     whether a terminal may be given colours; `is_dumb`: it knows no escape sequences at all.
-    `options_of` are what each backend is asked with by default, `explicit_options` aside; `prices` is by
+    `options_of` are what each backend is asked with by default, `explicit_options` among them; `prices` is by
     `BACKEND:MODEL`; `context_lengths` holds what the file says of servers that do not tell. `history_file`
     keeps what was typed; empty: nothing does. `system_of` are the system prompts that new sessions begin with,
     by backend. `bell` rings when an answer is complete. `extract`: of the answer only its first code block.

@@ -35,7 +35,7 @@ examples:
   chatbot simulate --sessions 64             a throughput test: ask as 64 sessions would
   chatbot simulate compare A B               what changed from one such test to another
   chatbot --plain                            no colour, no markdown: lines, as in a pipe
-  chatbot --json "hi" | jq -r .text          events, one JSON object per line
+  chatbot --json "hi" | jq 'select(.event == "answered")'
 
 programs, each with its own --help:
 {programs}

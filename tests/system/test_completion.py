@@ -1,7 +1,6 @@
 """Completion by Tab in real shells: bash, zsh and fish, each where it is installed."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -82,6 +81,7 @@ def in_bash(line: str, environment: dict[str, str]) -> list[str]:
         ("chatbot --backend=an", "chatbot --backend=anthropic "),
         ("chatbot --sess", "chatbot --session-id "),
         ("chatbot -m fa", "chatbot -m fast "),
+        ("chatbot --model=", "chatbot --model=fast "),
         ("chatbot sessions prune --older", "chatbot sessions prune --older-than "),
         ("chatbot --db a\\ f", "chatbot --db a\\ file.db "),
         ("chatbot --log-dir a", "chatbot --log-dir a\\ dir/"),
@@ -144,26 +144,40 @@ def test_fish_completes(line: str, offered: list[str], environment: dict[str, st
 )
 def test_zsh_completes(line: str, becomes: str, environment: dict[str, str]) -> None:
     home = Path(environment["HOME"])
+    setup = f"autoload -Uz compinit; compinit -u -D; source {home / 'chatbot.zsh'}"
+    assert in_zsh(line, setup, environment) == becomes.rstrip()
+
+
+@needs("zsh")
+def test_zsh_finds_the_script_by_itself(environment: dict[str, str]) -> None:
+    functions = Path(environment["HOME"]) / "functions"
+    functions.mkdir()
+    (functions.parent / "chatbot.zsh").rename(functions / "_chatbot")
+    setup = f"fpath=({functions} $fpath); autoload -Uz compinit; compinit -u -D"
+    assert in_zsh("chatbot cache st", setup, environment) == "chatbot cache stats"
+
+
+def in_zsh(line: str, setup: str, environment: dict[str, str]) -> str:
+    """Press Tab in zsh, behind a line, and return what the line has become."""
     shell = pexpect.spawn(
         "zsh",
         ["-f", "-i"],
         env=environment | {"PS1": "$ "},
-        cwd=str(home / "here"),
+        cwd=str(Path(environment["HOME"]) / "here"),
         encoding="utf-8",
         timeout=30,
         dimensions=(200, 200),
     )
     try:
         shell.expect_exact("$ ")
-        setup = "unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D"
         # What the line has become is told by the shell itself, behind a key of its own.
         told = (
             "tell() { zle -I; print -r -- \"<$BUFFER>\"; BUFFER=; }; zle -N tell; bindkey '^T' tell"
         )
-        shell.sendline(f"{setup}; source {home / 'chatbot.zsh'}; {told}; echo rea''dy")
+        shell.sendline(f"unsetopt zle_bracketed_paste; {setup}; {told}; echo rea''dy")
         shell.expect_exact("ready\r\n")
         shell.send(f"{line}\t\x14")
         shell.expect(r"<(chatbot .*?)>\r\n")
-        assert re.sub(r"\s*\Z", "", shell.match[1]) == becomes.rstrip()
+        return str(shell.match[1]).rstrip()
     finally:
         shell.close(force=True)

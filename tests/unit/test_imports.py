@@ -51,6 +51,32 @@ def test_reading_traces_loads_no_library_and_starts_no_process(arguments: str) -
     assert not loaded & (HEAVY | {"multiprocessing", "google"})
 
 
+def test_telling_the_settings_loads_no_library_and_starts_no_process() -> None:
+    loaded = loaded_by(
+        "from chatbot import cli\nimport contextlib, io\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    assert cli.main(['config', 'show', '--config', '{os.devnull}']) == 0"
+    )
+    assert not loaded & (HEAVY | {"multiprocessing"})
+
+
+def test_completing_a_word_loads_only_the_parsers() -> None:
+    found = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from chatbot import cli\nassert cli.main(['completion', 'candidates', '--ba']) == 0\n"
+            "import sys\nprint(*sys.modules, file=sys.stderr)",
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "--backend" in found.stdout
+    assert not set(found.stderr.split()) & (HEAVY | {"msgspec", "multiprocessing", "platformdirs"})
+
+
 def test_a_terminal_without_a_trace_does_not_load_what_draws_one() -> None:
     found = subprocess.run(
         [sys.executable, "-c", "import chatbot.ui.process, sys; print(*sys.modules)"],
