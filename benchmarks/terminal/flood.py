@@ -13,6 +13,7 @@ from benchmarks.terminal.tty import COLUMNS, PROMPT, ROWS, Tty, chatbot
 
 _KEYS = [chr(code) for code in range(0x0430, 0x0450)] + [chr(code) for code in range(0x3B1, 0x3C9)]
 _EVERY_S = 0.15
+_LOST_S = 5.0
 _LAST = b"flood has ended."
 
 
@@ -49,7 +50,11 @@ def run(directory: str, url: str, lines: int, rate: int) -> None:
 
 
 def _type(tty: Tty, since: int) -> list[float]:
-    """Type a key now and then until the answer has ended; return the milliseconds to each one's echo."""
+    """Type a key now and then until the answer has ended; return the milliseconds to each one's echo,
+    infinite for a key that was lost."""
+    tty.until(
+        b"Part 0", since
+    )  # before that, plain chats change from one editor of keys to another
     echoes: list[float] = []
     keys = list(_KEYS)
     pressed, wanted = 0.0, b""
@@ -59,6 +64,9 @@ def _type(tty: Tty, since: int) -> list[float]:
         now = time.perf_counter()
         if wanted and wanted in tty.raw[seen:]:
             echoes.append((now - pressed) * 1000)
+            wanted = b""
+        if wanted and now - pressed > _LOST_S:
+            echoes.append(float("inf"))
             wanted = b""
         if _LAST in tty.raw[max(since, len(tty.raw) - 100_000) :]:
             return echoes
@@ -72,7 +80,7 @@ def _type(tty: Tty, since: int) -> list[float]:
 
 def _compared(raw: bytes, text: str) -> str:
     """Say whether what the terminal keeps is what a rendering of the whole answer at once looks like."""
-    if importlib.util.find_spec("chatbot.ui.markdown.stream") is None or b"\x1b[?2026" not in raw:
+    if importlib.util.find_spec("chatbot.ui.console.console") is None:
         return "no console"
     import pyte
 
