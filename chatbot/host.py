@@ -4,13 +4,15 @@ Everything here has the same meaning on Linux, macOS and Windows, or says what i
 """
 
 import contextlib
+import errno
 import gc
 import multiprocessing
 import os
 import platform
 import signal
+import stat
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -248,6 +250,65 @@ def unlock_range(file: IO[bytes], start: int, length: int) -> None:
         fcntl.lockf(file, fcntl.LOCK_UN, length, start)
 
 
+def lock_whole(file: IO[bytes]) -> bool:
+    """Lock an open file, of which nothing is read or written, against everybody else who opens it, until
+    it is closed; False if one of them has it. Raises OSError where files cannot be locked."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read: whatever others might do with it is taken away.
+
+    Raises OSError, also for what is no file: a pipe would keep whoever opens it.
+    """
+    descriptor = os.open(path, flags | BINARY | getattr(os, "O_NONBLOCK", 0), 0o600)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            if sys.platform != "win32" and stat.S_IMODE(mode) & 0o077:
+                os.fchmod(descriptor, 0o600)
+            return descriptor
+    except OSError:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a file")
+
+
+def copying_tools(environment: Mapping[str, str]) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Return the programs that may put their standard input into the clipboard, the best first, each with
+    the encoding it reads.
+
+    On another machine, over SSH, only a display that was forwarded leads to the person's own clipboard;
+    tmux knows its person's terminal (load-buffer -w, from 3.2 on).
+    """
+    tools: list[tuple[tuple[str, ...], str]] = []
+    is_remote = "SSH_CONNECTION" in environment or "SSH_TTY" in environment
+    if sys.platform == "darwin" and not is_remote:
+        tools.append((("pbcopy",), "utf-8"))
+    if sys.platform == "win32" and not is_remote:
+        tools.append((("clip",), "utf-16-le"))
+    if environment.get("WAYLAND_DISPLAY"):
+        tools.append((("wl-copy",), "utf-8"))
+    if sys.platform != "win32" and environment.get("DISPLAY"):
+        tools.append((("xclip", "-selection", "clipboard"), "utf-8"))
+        tools.append((("xsel", "--clipboard", "--input"), "utf-8"))
+    if environment.get("TMUX"):
+        tools.append((("tmux", "load-buffer", "-w", "-"), "utf-8"))
+    return tuple(tools)
+
+
 def sync_directory(directory: str) -> None:
     """Make new names outlive a loss of power; Windows has no call for it, and does so by itself."""
     if sys.platform == "win32":
@@ -325,9 +386,103 @@ class TerminalModes:
         before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with contextlib.suppress(termios.error):  # the terminal itself may be gone by now
             termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
-            if os.isatty(2):
-                os.write(2, b"\x1b[?2004l")  # bracketed paste, which line editors switch on
+            self._end_what_was_begun()
         signal.signal(signal.SIGTTOU, before)
+
+    @staticmethod
+    def _end_what_was_begun() -> None:
+        """End what a line editor, or the console, leaves behind when it is killed: a frame in its middle
+        (2026), a hidden cursor, colours, lines that are not broken (7), bracketed paste (2004)."""
+        terminal = next((fd for fd in (1, 2) if _is_open(fd) and os.isatty(fd)), None)
+        if terminal is not None and os.environ.get("TERM", "dumb") != "dumb":
+            os.write(terminal, b"\x1b[?2026l\x1b[?25h\x1b[0m\x1b[?7h\x1b[?2004l")
+
+
+class TypeAhead:
+    """Has the terminal echo and keep what is typed, for whoever reads it in a moment, character by character.
+
+    Ctrl-C still interrupts. Enter stays what it is on the keyboard, and is no end of a line. `early` is what
+    was typed before this, in lines. On Windows the console keeps keys by itself.
+    """
+
+    def __init__(self) -> None:
+        self.early = b""
+        self._saved: Any = None
+        if sys.platform == "win32":
+            _let_sequences_through()
+            return
+        import fcntl
+        import termios
+
+        self._saved = termios.tcgetattr(0)
+        modes = termios.tcgetattr(0)
+        modes[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
+        modes[3] &= ~termios.ICANON
+        modes[6] = [*modes[6]]
+        modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(0, termios.TCSANOW, modes)
+        unread = bytearray(4)
+        fcntl.ioctl(0, termios.FIONREAD, unread)
+        if number := int.from_bytes(unread, sys.byteorder):
+            self.early = os.read(0, number).replace(b"\n", b"\r")
+
+    def restore(self) -> None:
+        """Put the modes back; does nothing when the terminal is gone."""
+        if sys.platform == "win32" or self._saved is None:
+            return
+        import termios
+
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, self._saved)
+
+
+def _let_sequences_through() -> None:
+    """Have the console of Windows obey what is written to it, as other terminals do
+    (https://learn.microsoft.com/en-us/windows/console/setconsolemode)."""
+    if sys.platform == "win32":
+        import ctypes
+        import msvcrt
+
+        handle = msvcrt.get_osfhandle(1)
+        mode = ctypes.c_uint32()
+        if ctypes.windll.kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
+            ctypes.windll.kernel32.SetConsoleMode(handle, mode.value | 0x0005)
+
+
+def terminal_reflows() -> bool:
+    """Whether the terminal breaks lines anew when its window becomes narrower: nearly all do. Xterm, the
+    console of Linux and GNU screen cut them."""
+    within_tmux = "TMUX" in os.environ
+    return within_tmux or not (
+        {"XTERM_VERSION", "STY"} & os.environ.keys() or os.environ.get("TERM") == "linux"
+    )
+
+
+def window() -> tuple[int, int]:
+    """Return the columns and rows of the terminal now, whatever the environment says; 80 and 24 of none."""
+    with contextlib.suppress(OSError):
+        size = os.get_terminal_size(1)
+        return size.columns or 80, size.lines or 24
+    return 80, 24
+
+
+def stop_group() -> None:
+    """Stop all processes of this group, as Ctrl-Z does, until the shell has them go on; not on Windows."""
+    if sys.platform != "win32":
+        os.kill(0, signal.SIGTSTP)
+
+
+def editor() -> list[str]:
+    """Return the command of the person's editor: VISUAL, EDITOR, or what there usually is."""
+    import shlex
+    import shutil
+
+    for variable in ("VISUAL", "EDITOR"):
+        if words := shlex.split(os.environ.get(variable, ""), posix=sys.platform != "win32"):
+            return words
+    if sys.platform == "win32":
+        return ["notepad"]
+    return [next(filter(shutil.which, ("editor", "nano", "vim", "vi")), "vi")]
 
 
 def _is_open(fd: int) -> bool:

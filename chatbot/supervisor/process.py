@@ -42,6 +42,7 @@ from chatbot.messages import (
     Notice,
     NotSaving,
     ProcessRestarted,
+    ReadContext,
     ReadStatus,
     Ready,
     Report,
@@ -259,7 +260,7 @@ class Supervisor:
                 child.stopping = True
                 if self._exit_code is None:  # else it only leaves because it was told to
                     self._exit_code = exit_code
-            case Ask() | ListModels() if self._stopping and not self._simulates:
+            case Ask() | ListModels() | ReadContext() if self._stopping and not self._simulates:
                 pass  # nobody is left to answer it, or to see the answer; a run cancels what it asked
             case _:
                 self._dispatch(child, message, now)

@@ -2,13 +2,15 @@
 
 The history is what the next question is sent with. Its roles alternate: a question that got no
 answer at all is left out, one whose answer broke off keeps the part that came. Both are turns, and
-the last turn can be taken back or asked again.
+the last turn can be taken back or asked again. Where several were asked it at once, one of their
+turns is a part of the conversation; the others are kept beside it, as its siblings, to be picked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from chatbot.aliases import BACKEND_NAMES
 from chatbot.backends import normalise_ollama_model
 from chatbot.history import DIGEST_OF_NOTHING, History, extended
 from chatbot.messages import (
@@ -24,12 +26,15 @@ from chatbot.messages import (
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """A question that was asked, its request, what came as its answer, and its trace (empty: none)."""
+    """A question that was asked, its request, what came as its answer, its trace (empty: none), the thinking
+    before the answer, and who was asked (None: not known)."""
 
     request_id: str
     question: str
     answer: str = ""
     trace_id: str = ""
+    reasoning: str = ""
+    target: Target | None = None
 
     @property
     def is_sent(self) -> bool:
@@ -60,16 +65,22 @@ class Conversation:
         target: Target,
         models: dict[BackendName, str],
         cache: CachePolicy,
+        options_of: Mapping[BackendName, Options] = {},
+        chosen: Options = {},  # noqa: B006 - nor to this
     ) -> None:
         self.session_id = session_id
         self.target = target
         self.cache: CachePolicy = cache
         self.turns: list[Turn] = []
+        self.siblings: tuple[Turn, ...] = ()  # of the last turn, itself among them
         self.is_new = True  # nothing was ever said in it, and nobody else knows of it
         self._history = History()
         self._digests: list[bytes] = []  # of the history before each turn: undoing hashes nothing
         self._models = dict(models)
         self._configured = target
+        self._options_of = dict(options_of)
+        self._explicit = dict(chosen)
+        self._chosen = dict(chosen)  # by the person, whoever is asked
 
     @property
     def history(self) -> tuple[ChatMessage, ...]:
@@ -91,37 +102,56 @@ class Conversation:
             history_digest=self._history.digest,
         )
 
-    def ask_again(self, request_id: str, *, hop: str, turn: str) -> Ask:
-        """Return the last question once more, to take its turn's place. Raises IndexError without
-        a turn; the turn itself stays until `undo`."""
+    def ask_again(self, request_id: str, content: str | None, *, hop: str, turn: str) -> Ask:
+        """Return the last question once more, or another one, to take its turn's place. Raises IndexError
+        without a turn; the turn itself stays until `undo`."""
         last, before = self.turns[-1], self._before_last()
         return Ask(
             request_id,
             self.session_id,
-            last.question,
+            last.question if content is None else content,
             self.target,
             before.messages,
-            "refresh",
+            "refresh" if content is None else self.cache,
             traceparent=hop,
             turn_traceparent=turn,
             history_digest=before.digest,
             replaces=last.request_id,
         )
 
-    def answered(self, request_id: str, question: str, answer: str, trace_id: str = "") -> None:
+    def answered(self, turn: Turn) -> None:
         """A turn is over; an empty answer leaves no mark on what is sent next. Neither does an answer
         to nobody knows what."""
-        if not question:
+        if not turn.question:
             return
-        turn = Turn(request_id, question, answer, trace_id)
+        self.siblings = ()
         self.turns.append(turn)
         self._digests.append(self._history.digest)
         if turn.is_sent:
             self._history = self._history.followed_by(*turn.messages)
 
+    def fanned(self, turns: Sequence[Turn]) -> None:
+        """The same was asked of several, and all are over: go on with the first of them."""
+        self.answered(turns[0])
+        self.siblings = tuple(turns)
+
+    def pick(self, number: int) -> Turn:
+        """Go on with another of the last turn's siblings, 1 is the first, and with whom it was asked.
+        Raises IndexError where there is no such."""
+        picked = self.siblings[number - 1 if number > 0 else len(self.siblings)]
+        siblings = self.siblings
+        self.undo()
+        self.answered(picked)
+        self.siblings = siblings
+        if picked.target is not None:
+            self.switch(picked.target.backend)
+            self.set_model(picked.target.model)
+        return picked
+
     def undo(self) -> Turn:
         """Take the last turn back, and return it. Raises IndexError when there is none."""
         before = self._before_last()
+        self.siblings = ()
         self._digests.pop()
         self._history = before
         return self.turns.pop()
@@ -139,8 +169,14 @@ class Conversation:
         self.session_id = session_id
         self.is_new = True
         self._forget()
+        self._chosen = dict(self._explicit)
+        configured = self._options_of.get(self.target.backend)
         self.target = msgspec.structs.replace(
-            self.target, system=self._configured.system, options=self._configured.options
+            self.target,
+            system=self._configured.system,
+            options=self._configured.options
+            if configured is None
+            else {**configured, **self._chosen},
         )
 
     def resume(
@@ -156,13 +192,16 @@ class Conversation:
         self._forget()
         said: list[ChatMessage] = []
         digest = DIGEST_OF_NOTHING
-        for turn in turns_of(messages):
+        of_conversation = [message for message in messages if message.active]
+        for turn in turns_of(of_conversation):
             self.turns.append(turn)
             self._digests.append(digest)
             if turn.is_sent:
                 said += turn.messages
                 digest = extended(digest, turn.messages)
         self._history = History(tuple(said), digest)
+        self._chosen = dict(explicit.options)
+        self.siblings = _siblings_of_last(messages, of_conversation)
         self.target = msgspec.structs.replace(
             self.target,
             system=self.target.system if explicit.system else session.system,
@@ -179,11 +218,42 @@ class Conversation:
             self.set_model(name)
 
     def switch(self, backend: BackendName) -> None:
-        """Ask another backend, with the model last used there; the conversation goes along."""
+        """Ask another backend, with the model last used there and the options that are its own; the
+        conversation goes along."""
+        if backend == self.target.backend:
+            return
         self._models[self.target.backend] = self.target.model
-        self.target = msgspec.structs.replace(
-            self.target, backend=backend, model=self._models[backend]
-        )
+        self.target = self.target_of(backend)
+
+    def target_of(self, backend: BackendName, model: str = "") -> Target:
+        """Return whom a backend's model is: what it would be asked with. Raises UsageError like `set_model`."""
+        if backend == self.target.backend:
+            name, options = self.target.model, self.target.options
+        else:
+            name = self._models[backend]
+            options = self._options_for(backend)
+        if model:
+            name = normalise_ollama_model(model) if backend == "ollama" else model
+        return Target(backend, name, self.target.system, options)
+
+    def set_option(self, key: str, value: int | float | str | bool | None) -> None:
+        """Set an option for whoever is asked from now on; None: as it is configured."""
+        options = {name: old for name, old in self.target.options.items() if name != key}
+        self._chosen.pop(key, None)
+        configured = self._options_of.get(self.target.backend, {})
+        if value is not None:
+            self._chosen[key] = options[key] = value
+        elif key in configured:
+            options[key] = configured[key]
+        self.target = msgspec.structs.replace(self.target, options=options)
+
+    def set_system(self, text: str) -> None:
+        """Set the system prompt; an empty one is none."""
+        self.target = msgspec.structs.replace(self.target, system=text or None)
+
+    def _options_for(self, backend: BackendName) -> Options:
+        configured = self._options_of.get(backend)
+        return self.target.options if configured is None else {**configured, **self._chosen}
 
     def set_model(self, name: str, backend: BackendName | None = None) -> str:
         """Take a model of a backend (default: the present one); return its whole name.
@@ -204,6 +274,7 @@ class Conversation:
 
     def _forget(self) -> None:
         self.turns = []
+        self.siblings = ()
         self._digests = []
         self._history = History()
 
@@ -219,9 +290,33 @@ def turns_of(messages: Iterable[StoredMessage]) -> list[Turn]:
     for message in messages:
         if message.role == "user":
             open_[message.request_id] = len(turns)
-            trace_id = message.trace_id or ""
-            turns.append(Turn(message.request_id, message.content, trace_id=trace_id))
+            turns.append(
+                Turn(
+                    message.request_id,
+                    message.content,
+                    trace_id=message.trace_id or "",
+                    target=_target_of(message),
+                )
+            )
         elif message.role == "assistant" and message.request_id in open_:
             place = open_.pop(message.request_id)
-            turns[place] = msgspec.structs.replace(turns[place], answer=message.content)
+            turns[place] = msgspec.structs.replace(
+                turns[place], answer=message.content, reasoning=message.reasoning or ""
+            )
     return turns
+
+
+def _target_of(message: StoredMessage) -> Target | None:
+    for backend in BACKEND_NAMES:
+        if message.backend == backend:
+            return Target(backend, message.model)
+    return None
+
+
+def _siblings_of_last(
+    messages: Sequence[StoredMessage], of_conversation: Sequence[StoredMessage]
+) -> tuple[Turn, ...]:
+    """Return the turns that were asked at once with the last turn of a conversation, itself among them."""
+    questions = [message for message in of_conversation if message.role == "user"]
+    fan = questions[-1].fan if questions else ""
+    return tuple(turns_of(message for message in messages if fan and message.fan == fan))

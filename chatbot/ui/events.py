@@ -11,9 +11,11 @@ from chatbot.messages import Interrupt, UiInbox
 
 
 class Typed(msgspec.Struct, frozen=True):
-    """A line, or a block of them, was sent off with Enter."""
+    """A line, or a block of them, was sent off with Enter. `shown`: it stands in the scrollback already; one
+    that was typed ahead does not, before it is taken."""
 
     text: str
+    shown: bool = False
 
 
 class Pressed(Interrupt, frozen=True):

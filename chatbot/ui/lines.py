@@ -19,6 +19,7 @@ from chatbot.sanitize import sanitize
 Fragment = tuple[str, str]
 Line = tuple[Fragment, ...]
 
+_TAB = "    "
 _ATTRIBUTES = {"bold": 1, "dim": 2, "italic": 3, "underline": 4, "reverse": 7, "strike": 9}
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "gray")
 _BRIGHT = (
@@ -45,7 +46,7 @@ def plain(styled: Line) -> str:
 
 
 def safe(styled: Line) -> Line:
-    """Return a line whose text can neither drive a terminal nor end the line."""
+    """Return a line whose text can neither drive a terminal nor end the line, and is as wide wherever it stands."""
     return tuple((style, _flat(sanitize(text))) for style, text in styled if text)
 
 
@@ -102,4 +103,4 @@ def _colour(name: str) -> int:
 
 
 def _flat(text: str) -> str:
-    return text.replace("\n", " ") if "\n" in text else text
+    return text.replace("\n", " ").replace("\t", _TAB)

@@ -9,7 +9,7 @@ class State(msgspec.Struct):
     """Written by the chat's thread, read by the console's for each frame: every field by itself is whole.
 
     `context_used` and `context_length` are tokens; None: not known. `queued` lines wait until the answer
-    under way has ended.
+    under way has ended; `answers` of a fan-out can be picked.
     """
 
     session_id: str = ""
@@ -22,3 +22,4 @@ class State(msgspec.Struct):
     restarts: int = 0
     activity: str = ""  # "", "waiting", "thinking", "answering", "stopping", "watching"
     queued: tuple[str, ...] = ()
+    answers: int = 0

@@ -23,6 +23,8 @@ from chatbot.messages import (
     FromAny,
     FromStore,
     Message,
+    Pick,
+    Picked,
     Ready,
     Resigned,
     Stop,
@@ -32,6 +34,7 @@ from chatbot.settings import StoreSettings
 
 DEADLINE_S = 30.0
 SENT = 10_000  # so many that most are still to be done when the first 500 are
+PICKED = 2000  # each is a commit of its own
 STORE = actor.Child("store", 0, "chatbot.store.process", outlives_parent=True)
 
 
@@ -80,7 +83,7 @@ class StoreProcess:
 
     def _sort(self, batch: list[Message]) -> None:
         for message in batch:
-            if isinstance(message, Accepted | Ready | Resigned):
+            if isinstance(message, Accepted | Picked | Ready | Resigned):
                 self._received.put(message)
 
 
@@ -132,6 +135,38 @@ def test_a_store_killed_in_its_work_has_kept_all_it_acknowledged(
         assert successor.exit_code() == ExitCode.OK
     saved = [name for (name,) in select(path, "SELECT request_id FROM messages ORDER BY id")]
     assert saved == [f"r{n}" for n in range(SENT)]
+
+
+def test_a_store_killed_between_a_pick_and_its_reply_has_one_of_the_fan_active(
+    store: StoreProcess, path: str
+) -> None:
+    active = "SELECT request_id, role FROM messages WHERE active = 1"
+    assert isinstance(store.receive(), Ready)
+    for turn in "abc":
+        store.outbox.post(Ask(turn, "s", "which way?", Target("sim", turn), fan="a"))
+        assert isinstance(store.receive(), Accepted)
+    picks = [Pick(f"p{number}", "s", "bca"[number % 3]) for number in range(PICKED)]
+    for pick in picks:
+        store.outbox.post(pick)
+    replied: list[str] = []
+    while len(replied) < 20:
+        replied += [message.request_id for message in [store.receive()] if message]
+    store.process.kill()
+    while message := store.receive():
+        replied.append(message.request_id)
+    assert replied == [pick.request_id for pick in picks[: len(replied)]]
+    assert len(replied) < PICKED
+    ((turn, role),) = select(path, active)
+    acknowledged_or_just_done = {pick.turn for pick in picks[len(replied) - 1 : len(replied) + 1]}
+    assert (turn in acknowledged_or_just_done, role) == (True, "user")
+
+    with closing(StoreProcess(path)) as successor:
+        assert isinstance(successor.receive(), Ready)
+        for pick in picks[len(replied) : len(replied) + 3]:  # the first perhaps for the second time
+            successor.outbox.post(pick)
+            assert successor.receive() == Picked(pick.request_id)
+            assert select(path, active) == [(pick.turn, "user")]
+    assert select(path, "SELECT model FROM sessions") == [(pick.turn,)]
 
 
 def test_a_store_whose_parent_is_gone_saves_what_it_was_sent_and_ends_it(

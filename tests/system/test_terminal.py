@@ -86,7 +86,7 @@ def test_ctrl_c_in_mid_answer_stops_it_and_the_chat_goes_on(terminal: Open, llm:
     chat.type("hello\r")
     chat.until(lambda lines: lines[-1] == "Bot: Half an answer")
     chat.type(CTRL_C)
-    chat.at_prompt("(stopped; what came is kept)")
+    chat.at_prompt("(cancelled; what came is kept)")
     chat.type("go on\r")
     chat.at_prompt("Bot: Half an answer The end.")
     chat.type(CTRL_D)

@@ -178,6 +178,8 @@ def test_messages_come_back_whole_and_in_order(database: Database) -> None:
         "cached": False,
         "error": None,
         "trace_id": TRACE,
+        "fan": "",
+        "active": True,
     }
     assert (failure.status, failure.error) == ("failed", "too slow")
 

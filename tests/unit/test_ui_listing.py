@@ -130,13 +130,13 @@ def test_a_question_waits_for_the_piece_with_its_answer(cuts: tuple[int, ...]) -
     ends = (*cuts, len(messages))
     pages = [messages[start:end] for start, end in zip((0, *cuts), ends, strict=True)]
     judged = list(listing.by_turns(pages))
-    assert [m for m, _ in judged] == messages
-    assert [m.request_id for m, unanswered in judged if unanswered] == ["r3"]
+    assert [m for m, *_ in judged] == messages
+    assert [m.request_id for m, unanswered, _ in judged if unanswered] == ["r3"]
 
 
 def test_messages_without_request_ids_belong_to_the_question_before() -> None:
     messages = [message("user", ""), message("user", ""), message("assistant", "")]
-    assert [unanswered for _, unanswered in listing.by_turns([messages])] == [True, False, False]
+    assert [unanswered for _, unanswered, _ in listing.by_turns([messages])] == [True, False, False]
 
 
 def test_the_cache_is_told_in_numbers_that_can_be_read() -> None:

@@ -22,7 +22,10 @@ from chatbot.messages import (
     Target,
     Terminal,
 )
-from chatbot.ui.view import JsonView, Notices, TextView, View
+from chatbot.ui.jsonview import JsonView
+from chatbot.ui.streams import TextNotices
+from chatbot.ui.textview import TextView
+from chatbot.ui.view import View
 
 TARGET = Target("sim", "sim")
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -54,7 +57,7 @@ class Streams:
     def __init__(self) -> None:
         self.stdout = io.StringIO()
         self.stderr = io.StringIO()
-        self.notices = Notices(self.stderr)
+        self.notices = TextNotices(self.stderr)
 
     @property
     def out(self) -> str:
@@ -161,8 +164,8 @@ def test_a_notice_does_not_change_what_a_pipe_gets(streams: Streams) -> None:
         (answered("hi", 7300.0), "hi\n", "(cached 2 hours ago; --refresh asks anew)\n"),
         (Failed("r", 1, "auth", "set\nKEY"), "", "set KEY\n"),
         (Failed("r", 1, "timeout", "silent", text="hal"), "hal\n", "silent\n"),
-        (Cancelled("r", 1, text="hal"), "hal\n", "(stopped; what came is kept)\n"),
-        (Cancelled("r", 1), "", "(stopped)\n"),
+        (Cancelled("r", 1, text="hal"), "hal\n", "(cancelled; what came is kept)\n"),
+        (Cancelled("r", 1), "", "(cancelled)\n"),
         (Interrupted("r", 1, "it died", text="hal"), "hal\n", "(interrupted: it died)\n"),
     ],
 )
@@ -247,7 +250,7 @@ def test_every_event_is_one_json_object(streams: Streams) -> None:
     assert (end["text"], end["cached"], end["trace_id"]) == ("one", False, TRACE)
     assert end["usage"] == {"total_tokens": 3}
     assert streams.events[4]["kind"] == "auth"
-    assert streams.err == "no key\n(stopped; what came is kept)\n(interrupted: it died)\n"
+    assert streams.err == "no key\n(cancelled; what came is kept)\n(interrupted: it died)\n"
 
 
 def test_a_cached_answer_is_marked_in_json_and_on_stderr(streams: Streams) -> None:
@@ -272,7 +275,7 @@ def test_a_full_disk_is_told_in_one_line(streams: Streams) -> None:
 
 
 def test_a_stderr_that_is_gone_ends_nothing(streams: Streams) -> None:
-    notices = Notices(Broken(errno.EPIPE))
+    notices = TextNotices(Broken(errno.EPIPE))
     notices.say("one")
     notices.say("two")
 

@@ -2,7 +2,11 @@
 being answered above it, a line of state below it.
 
     console     owns the terminal while the chat runs: the only place that writes there; its two threads
+    stage       the main thread's half: prompt_toolkit's application, the input, what keys do with it
     keys        which key does what
+    paint       how the area at the bottom and the scrollback above it are put on the terminal
+    frames      when a frame may be drawn; pure
+    editor      the person's own editor, on a text
     past        the history of what was typed, on disk, shared by all instances
     compose     what was typed as a message: blocks between \"\"\", lines to be continued; pure
     complete    what Tab offers; pure

@@ -1,0 +1,361 @@
+"""The terminal of the interactive chat: the only place that writes there while it runs.
+
+Two threads meet here. The main thread runs prompt_toolkit (`stage`), which has the keyboard and paints; the
+chat's thread does what is asked for, and calls what is below "from the chat's thread". What a person does is
+posted as events, in the order in which it was done; what the chat shows is kept under a lock until a frame
+takes it. Before `run` it is kept for the first frame, after it it is written at once.
+
+prompt_toolkit is loaded by `run`, after the prompt can be seen: what is typed meanwhile is echoed by the
+terminal itself, and is the input's first text.
+"""
+
+import contextlib
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from chatbot import host
+from chatbot.errors import ChatbotError, ExitCode
+from chatbot.messages import Interrupt
+from chatbot.ui import lines
+from chatbot.ui.events import Left, Pressed, Typed
+from chatbot.ui.lines import Fragment, Line
+from chatbot.ui.live import Frame, Live
+from chatbot.ui.terminal import Keys
+
+if TYPE_CHECKING:
+    from chatbot.ui.console.paint import Text
+    from chatbot.ui.console.stage import Candidate, Stage
+
+T = TypeVar("T")
+
+_PATIENCE = 2  # so many presses may go unheard before one ends the program by itself
+_LEAVES_WITHIN_S = 10.0
+_SWITCH_S = (
+    0.0005  # a frame under way must not keep the chat's thread, or the inbox's, from running
+)
+_BUSY_PROMPT = "> "
+_PASTE_ON, _PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
+
+
+class Console:
+    """The terminal, from `open` to the end of `run`."""
+
+    def __init__(
+        self,
+        post: Callable[[Typed | Pressed | Left], None],
+        *,
+        colour: bool,
+        history_file: str,
+        toolbar: Callable[[int], Line],
+        complete: "Callable[[str], Sequence[Candidate]]",
+    ) -> None:
+        self._post = post
+        self._colour = colour
+        self._history_file = history_file
+        self.toolbar = toolbar
+        self._complete = complete
+        self._lock = threading.Lock()
+        self._waiting: list[Line | str] = []  # for a frame; a str has its own sequences
+        self._live: Live | None = None
+        self._stage: Stage | None = None
+        self._begun = self._ended = False
+        self._gone = False
+        self._modes: host.TypeAhead | None = None
+        self._own_prompt = ""
+        self._prompt = ""
+        self.is_busy = True
+        self.is_editing = False
+        self._keys = Keys()
+        self._unheard = 0
+        self._early_interrupts = 0
+        self._to_remember: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    # --- the main thread -------------------------------------------------------------------------
+
+    def open(self, banner: Sequence[Line], prompt: str) -> None:
+        """Write the banner and the prompt, and have the terminal echo and keep what is typed.
+
+        `close` must follow, or `run`, which ends with it.
+        """
+        self._own_prompt = self._prompt = prompt
+        self.is_busy = False
+        self._modes = host.TypeAhead()
+        signal.signal(signal.SIGINT, self._on_sigint)
+        shown = lines.joined(banner, colour=self._colour)
+        self._put(shown + _PASTE_ON + lines.ansi((self.prompt(),), colour=self._colour))
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Be the terminal while `work` runs in a thread of its own; return what it returns, or raise that.
+
+        Raises ChatbotError when the terminal cannot be driven. A terminal that hangs up posts Left.
+        """
+        from chatbot.ui.console.stage import Stage
+
+        done: _Outcome[T] = _Outcome()
+        stage = Stage(self, colour=self._colour, complete=self._complete)
+
+        def do() -> None:
+            done.take(work)
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has failed before
+                stage.call(stage.finish)
+
+        chat = threading.Thread(target=do, name="chat", daemon=True)
+        switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+        try:
+            used = len(self._prompt)
+            stage.run(
+                self._modes.early if self._modes else b"", used, lambda: self._begin(stage, chat)
+            )
+        except (EOFError, OSError):
+            self._gone = True
+            self._end()
+            self._post(Left(ExitCode.OK))
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:
+            self._end()
+            self._post(Left(ExitCode.TURN_FAILED))
+            chat.join(_LEAVES_WITHIN_S)
+            raise ChatbotError(f"the terminal cannot be driven: {error!r}") from error
+        finally:
+            self._end()
+            sys.setswitchinterval(switch_s)
+        if chat.is_alive():
+            chat.join(_LEAVES_WITHIN_S)
+        return done.result()
+
+    def close(self) -> None:
+        """Put the terminal's modes back. May be called again."""
+        if self._modes is not None:
+            self._modes.restore()
+            if not self._begun:
+                self._put(_PASTE_OFF)
+
+    def _begin(self, stage: "Stage", chat: threading.Thread) -> None:
+        """Start the other threads: the application is about to paint its first frame."""
+        self._stage, self._begun = stage, True
+        stage.app.loop.call_soon(chat.start)  # type: ignore[union-attr] # it runs
+        stage.app.loop.call_soon(stage.wake)  # type: ignore[union-attr]
+        threading.Thread(target=self._keep_history, args=(stage,), name="past", daemon=True).start()
+        for _ in range(self._early_interrupts):
+            stage.app.loop.call_soon(stage.interrupt)  # type: ignore[union-attr]
+
+    def _end(self) -> None:
+        """Give the terminal back; what is still to be written is written straight to it."""
+        with self._lock:
+            self._ended, self._stage = True, None
+            waiting, self._waiting = self._waiting, []
+        self._put("".join(self._text(each) + "\n" for each in waiting))
+        self.close()
+
+    def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._keys.pressed(time.monotonic())
+        if self.is_editing:  # the editor has had it too
+            return
+        if (stage := self._stage) is not None:
+            stage.call(stage.interrupt)
+        else:
+            self._early_interrupts += 1
+
+    # --- for its stage, in the main thread ---------------------------------------------------------
+
+    def take(self, columns: int, rows: int) -> "tuple[list[Text], Sequence[Line]]":
+        """Return what goes into the scrollback now, and the tail that is shown below it."""
+        from chatbot.ui.console.paint import Text
+
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            live = self._live
+        frame = live.frame(columns, rows) if live else Frame()
+        texts = [
+            Text(each, None) if isinstance(each, str) else Text.of_line(each, colour=self._colour)
+            for each in waiting
+        ]
+        texts += [Text.of_line(line, colour=self._colour) for line in frame.finished]
+        return texts, frame.tail
+
+    def prompt(self) -> Fragment:
+        """Return the prompt as it is shown now: a narrower one while nobody is waited for."""
+        if self.is_busy:
+            return ("dim", _BUSY_PROMPT.rjust(len(self._own_prompt)))
+        return ("bold", self._prompt)
+
+    def typed(self, text: str) -> bool:
+        """Post what was typed; return whether it belongs into the history."""
+        if self.is_busy:
+            if not text.strip():
+                return False
+            self._post(Typed(text))
+            return True
+        prompt, self.is_busy = self._prompt, True
+        self._post(Typed(text, shown=True))
+        self._show_typed(prompt, text)
+        return prompt == self._own_prompt
+
+    def pressed(self) -> None:
+        """Post a Ctrl-C, or Esc. When nobody hears them, the program ends."""
+        self._unheard += 1
+        if self._unheard > _PATIENCE and self._stage is not None:
+            self._stage.fail(KeyboardInterrupt())
+        self._post(Pressed())
+
+    def left(self, code: ExitCode) -> None:
+        """Post that the person leaves."""
+        self.is_busy = True
+        self._post(Left(code))
+
+    def say(self, line: Line) -> None:
+        """Write a line of the console's own."""
+        self.write((line,))
+
+    def remember(self, text: str) -> None:
+        """Have a text appended to the history on disk."""
+        self._to_remember.put(text)
+
+    def restore_modes(self) -> None:
+        """Put the terminal's modes back, for as long as another has it."""
+        self.close()
+
+    # --- from the chat's thread ----------------------------------------------------------------------
+
+    @property
+    def columns(self) -> int:
+        """The window's width now."""
+        return host.window()[0]
+
+    @property
+    def rows(self) -> int:
+        """The window's height now."""
+        return host.window()[1]
+
+    def write(self, written: Iterable[Line]) -> None:
+        """Write lines into the scrollback, in the order of the calls."""
+        self._add(written)
+
+    def write_drawn(self, drawn: Iterable[str]) -> None:
+        """Write lines that hold sequences of their own; who drew them made them safe."""
+        self._add(drawn)
+
+    def write_raw(self, sequence: str) -> None:
+        """Send a sequence of our own that moves nothing, such as one for the clipboard."""
+        if (stage := self._stage) is not None:
+            stage.call(stage.send, sequence)
+
+    def show_typed(self, text: str) -> None:
+        """Write a text as it would stand there had it been typed at the prompt: one that was typed ahead."""
+        self._show_typed(self._own_prompt, text)
+
+    def show(self, live: Live | None, finished: Iterable[Line] = ()) -> None:
+        """Paint this above the input from now on. `finished` is what was shown before has still to write."""
+        self._add(finished, lambda: setattr(self, "_live", live))
+
+    def changed(self) -> None:
+        """Something that is shown has changed."""
+        if (stage := self._stage) is not None:
+            stage.wake()
+
+    def ask(self, prompt: str) -> None:
+        """Wait for the person, with this prompt; nothing blocks here."""
+        self._prompt, self.is_busy = prompt, False
+        self.changed()
+
+    def busy(self) -> None:
+        """Nobody is waited for: a key that stops something stops it."""
+        self.is_busy = True
+        self.changed()
+
+    def give_back(self, texts: Sequence[str]) -> None:
+        """Put texts into the input, before what stands there."""
+        if texts and (stage := self._stage) is not None:
+            stage.call(stage.put_before, "\n".join(texts))
+
+    def edit(self, text: str) -> str | None:
+        """Have the person edit a text with their editor; blocks until they are done. None: nothing changed."""
+        if (stage := self._stage) is None:
+            return None
+        edited: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        stage.call(stage.edit, text, edited.put)
+        return edited.get()
+
+    def is_echo(self, interrupt: Interrupt) -> bool:
+        """Whether this interrupt only repeats one that this process had itself."""
+        self._unheard = 0
+        return not isinstance(interrupt, Pressed) and self._keys.is_echo(time.monotonic())
+
+    # --- both -------------------------------------------------------------------------------------
+
+    def _add(self, written: Iterable[Line | str], also: Callable[[], None] | None = None) -> None:
+        with self._lock:
+            if also is not None:
+                also()
+            self._waiting += written
+            if not self._ended:
+                self.changed()
+                return
+            waiting, self._waiting = self._waiting, []
+        self._put("".join(self._text(each) + "\n" for each in waiting))
+
+    def _show_typed(self, prompt: str, text: str) -> None:
+        first, *rest = text.split("\n")
+        self._add(
+            [(("bold", prompt), ("", first)), *lines.styled([f"... {line}" for line in rest])]
+        )
+
+    def _text(self, written: Line | str) -> str:
+        return written if isinstance(written, str) else lines.ansi(written, colour=self._colour)
+
+    def _put(self, text: str) -> None:
+        """Write to the terminal itself. One that is gone is written to no more."""
+        if self._gone or not text:
+            return
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:
+            self._gone = True
+
+    def _keep_history(self, stage: "Stage") -> None:
+        """Read the history, then write what is added to it: in a thread, since it may have to wait for others."""
+        if not self._history_file:
+            stage.call(stage.history.loaded, [])
+            return
+        from chatbot.ui.console.past import Past
+
+        past = Past(self._history_file)
+        try:
+            stage.call(stage.history.loaded, past.load())
+            while True:
+                past.append(self._to_remember.get())
+        except (ChatbotError, OSError) as error:
+            self.say((("dim", f"(the history is not kept: {error})"),))
+
+
+class _Outcome(Generic[T]):
+    """What a call came to, in another thread."""
+
+    def __init__(self) -> None:
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+
+    def take(self, work: Callable[[], T]) -> None:
+        """Call it, and keep what comes of it."""
+        try:
+            self._result = [work()]
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
+            self._error = error
+
+    def result(self) -> T:
+        """Return or raise it. Raises ChatbotError when it has not ended."""
+        if self._error is not None:
+            raise self._error
+        if not self._result:
+            raise ChatbotError("the chat did not end when its terminal did")
+        return self._result[0]

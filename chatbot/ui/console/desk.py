@@ -1,0 +1,143 @@
+"""The console as the desk of an interactive chat: puts together what shows, what is typed, and what is known."""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from chatbot.aliases import BACKEND_NAMES
+from chatbot.errors import ExitCode, UsageError
+from chatbot.ids import new_request_id
+from chatbot.mailbox import Inbox
+from chatbot.messages import BackendName, Listed, ListSessions, ModelsListed, Stop, UiInbox
+from chatbot.settings import UiSettings
+from chatbot.ui import listing
+from chatbot.ui.console.complete import Candidate, Known, candidates
+from chatbot.ui.console.console import Console
+from chatbot.ui.console.notices import ConsoleNotices
+from chatbot.ui.console.toolbar import toolbar
+from chatbot.ui.console.view import ConsoleView
+from chatbot.ui.events import Pressed
+from chatbot.ui.exchange import Exchange
+from chatbot.ui.lines import line
+from chatbot.ui.state import State
+from chatbot.ui.streams import TextNotices
+from chatbot.ui.view import Notices, View
+
+_SESSIONS = 50
+_OPTIONS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "seed",
+    "stop",
+    "num_ctx",
+    "presence_penalty",
+    "frequency_penalty",
+)
+
+
+class ConsoleDesk:
+    """A person at a terminal that can do what a console needs."""
+
+    def __init__(self, settings: UiSettings, inbox: Inbox[UiInbox]) -> None:
+        self._settings = settings
+        self._inbox = inbox
+        self._exchange: Exchange | None = None
+        self._models: dict[str, tuple[str, ...]] = {}
+        self._sessions: tuple[tuple[str, str], ...] = ()
+        self._asked_models: set[BackendName] = set()
+        self.console = Console(
+            inbox.post,
+            colour=settings.colour,
+            history_file=settings.history_file,
+            toolbar=lambda columns: toolbar(self._state, columns),
+            complete=self._complete,
+        )
+        self.keyboard = self.console
+        self.notices: Notices = (
+            ConsoleNotices(self.console) if sys.stderr.isatty() else TextNotices(sys.stderr)
+        )
+        self.view: View = ConsoleView(self.console, colour=settings.colour, prices=settings.prices)
+        self.write_raw = self.console.write_raw
+        self.edit = self.console.edit
+        inbox.start()
+        signal.signal(signal.SIGINT, self._on_sigint)  # until the console has its own
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
+    @property
+    def _state(self) -> State:
+        return State() if self._exchange is None else self._exchange.state
+
+    def serve(self, exchange: Exchange) -> None:
+        """Take the state and what can be completed from this exchange."""
+        self._exchange = exchange
+        exchange.on_models = self._know_models
+        exchange.on_listed = self._know_sessions
+
+    def open(self, banner: Sequence[str], prompt: str) -> None:
+        """Show the first lines and the prompt, at once."""
+        self.console.open([line(text) for text in banner], prompt)
+
+    def run(self, work: Callable[[], ExitCode]) -> ExitCode:
+        """Do the work in a thread of its own, while the terminal is the console's."""
+        if self._exchange is not None:
+            self._exchange.send(ListSessions(new_request_id(), _SESSIONS))
+        return self.console.run(work)
+
+    def read_all(self) -> str:
+        """Nobody pipes anything into a console."""
+        raise UsageError("the standard input is a terminal: pipe a text into the program")
+
+    def leaves_on_interrupt(self) -> bool:
+        """The console tells by itself what Ctrl-C means at a prompt."""
+        return False
+
+    # --- what Tab offers -------------------------------------------------------------------------
+
+    def _complete(self, before_cursor: str) -> Sequence[Candidate]:
+        self._look_up_models(before_cursor)
+        known = Known(
+            self._state.backend,
+            BACKEND_NAMES,
+            self._models,
+            self._sessions,
+            _OPTIONS,
+            {name: ":".join(target) for name, target in self._settings.aliases.items()},
+            self._state.answers,
+        )
+        return candidates(before_cursor, known)
+
+    def _look_up_models(self, before_cursor: str) -> None:
+        """Ask, once, for models that are about to be named; the next Tab knows them."""
+        if not before_cursor.startswith(("/model ", "/set-ollama-model ")):
+            return
+        ollama = before_cursor.startswith("/set-ollama-model")
+        backend: BackendName = "ollama" if ollama else self._state.backend
+        if backend not in self._asked_models and self._exchange is not None:
+            self._asked_models.add(backend)
+            self._exchange.ask_models(backend)
+
+    def _know_models(self, listed: ModelsListed) -> None:
+        if listed.error:
+            self._asked_models.discard(listed.backend)
+        else:
+            self._models[listed.backend] = listed.names
+
+    def _know_sessions(self, listed: Listed) -> None:
+        names = listing.handles(session.session_id for session in listed.sessions)
+        self._sessions = tuple(
+            (names[session.session_id], listing.title(session)) for session in listed.sessions
+        )
+
+    # --- signals ---------------------------------------------------------------------------------
+
+    def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        """Somebody else's SIGINT: Ctrl-C itself is a key here."""
+        del number, frame
+        self._inbox.post(Pressed())
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._inbox.post(Stop())

@@ -1,0 +1,426 @@
+"""The console's main thread: prompt_toolkit's application, the text of the input, and what keys do with it.
+
+Nothing here is called from another thread, but for what asyncio lets through. It knows nothing of chats.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from prompt_toolkit.application.run_in_terminal import in_terminal
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import History
+from prompt_toolkit.input import create_input
+from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.layout import BufferControl, Layout, Window
+from prompt_toolkit.layout.menus import CompletionsMenu
+from prompt_toolkit.layout.processors import HighlightIncrementalSearchProcessor, TabsProcessor
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import get_cwidth
+from prompt_toolkit.widgets import SearchToolbar
+
+from chatbot import host
+from chatbot.errors import ChatbotError, ExitCode
+from chatbot.sanitize import one_line
+from chatbot.ui.console import keys
+from chatbot.ui.console.compose import is_open
+from chatbot.ui.console.frames import Pace
+from chatbot.ui.console.paint import Area, Output, Painter, Strip, Text
+from chatbot.ui.editor import edited
+from chatbot.ui.lines import Fragment, Line
+
+_CONTINUED = "... "
+_SIZE_S = 0.5  # between looks at the window's size where no signal tells of it
+_CHUNK = 500  # entries of the history, between which the loop does something else
+_HINT: Line = (("dim", "(Ctrl-C again, or Ctrl-D, leaves)"),)
+
+_COLOURED = Style.from_dict(
+    {
+        "completion-menu": "bg:default",
+        "completion-menu.completion": "bg:default",
+        "completion-menu.completion.current": "reverse",
+        "completion-menu.meta.completion": "bg:default dim",
+        "completion-menu.meta.completion.current": "reverse",
+        "scrollbar.background": "bg:default",
+        "scrollbar.button": "reverse",
+    }
+)
+
+
+class Candidate(Protocol):
+    """A way to go on with what was typed: `text` replaces all from `start` on, counted from the end."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def display(self) -> str: ...
+    @property
+    def meta(self) -> str: ...
+
+
+class Past(Protocol):
+    """What was typed in all sessions, on disk."""
+
+    def load(self) -> list[str]: ...
+    def append(self, text: str) -> None: ...
+
+
+class Owner(Protocol):
+    """The console, as its stage sees it. `take` hands over what is to be written, and the tail; `typed` says
+    whether the text belongs into the history."""
+
+    is_busy: bool
+    is_editing: bool
+
+    def take(self, columns: int, rows: int) -> tuple[list[Text], Sequence[Line]]: ...
+    def prompt(self) -> Fragment: ...
+    def typed(self, text: str) -> bool: ...
+    def restore_modes(self) -> None: ...
+    def pressed(self) -> None: ...
+    def left(self, code: ExitCode) -> None: ...
+    def say(self, line: Line) -> None: ...
+    def toolbar(self, columns: int) -> Line: ...
+    def remember(self, text: str) -> None: ...
+
+
+class Stage:
+    """The application, from its start to its end. Everything runs in its loop."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        colour: bool,
+        complete: Callable[[str], Sequence[Candidate]],
+    ) -> None:
+        self._owner = owner
+        self._colour = colour
+        self._pace = Pace()
+        self._timer: asyncio.TimerHandle | None = None
+        self._wanted = False
+        self._tail: Sequence[Line] = ()
+        self._state: tuple[Line, ...] = ()
+        self._twice = keys.Twice()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.history = PastHistory(owner.remember)
+        self.buffer = Buffer(
+            history=self.history,
+            completer=_Offers(complete),
+            complete_while_typing=False,
+            multiline=True,
+        )
+        search = SearchToolbar()
+        field = Window(
+            BufferControl(
+                self.buffer,
+                input_processors=[
+                    HighlightIncrementalSearchProcessor(),
+                    TabsProcessor(4, " ", " "),
+                ],
+                include_default_input_processors=True,
+                search_buffer_control=search.control,
+                preview_search=True,
+            ),
+            wrap_lines=True,
+            get_line_prefix=self._prefix,
+        )
+        self._area = Area(
+            Strip(lambda _: self._tail, colour=colour),
+            field,
+            search.__pt_container__(),
+            CompletionsMenu(max_height=8, scroll_offset=1),
+            Strip(lambda _: self._state, colour=colour),
+        )
+        self.output = Output(sys.stdout, self._size)
+        self.app = Painter(
+            layout=Layout(self._area, field),
+            key_bindings=keys.bindings(self, self.buffer),
+            style=_COLOURED,
+            include_default_pygments_style=False,
+            color_depth=ColorDepth.DEPTH_4_BIT if colour else ColorDepth.DEPTH_1_BIT,
+            output=self.output,
+            input=create_input(),
+            erase_when_done=True,
+            terminal_size_polling_interval=None if hasattr(signal, "SIGWINCH") else _SIZE_S,
+        )
+        self.app.ttimeoutlen = keys.ESCAPE_S
+        self.app.reflows = host.terminal_reflows()
+        self.app.resized = self._pull
+        self.app.before_render += self._on_render
+
+    # --- its life --------------------------------------------------------------------------------
+
+    def run(self, early: bytes, columns_used: int, begun: Callable[[], None]) -> None:
+        """Be the terminal until `finish`. `early` was typed before anybody read; the cursor stands behind
+        `columns_used` columns of prompt and what the terminal has echoed since.
+
+        Raises EOFError when the terminal has hung up, and whatever goes wrong while it is drawn.
+        """
+        terminal = self.app.input
+        with terminal.raw_mode():
+            self._take_typed_ahead(early, columns_used)
+            asyncio.run(self._run(begun))
+
+    async def _run(self, begun: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._on_exception)
+        self._state = (self._owner.toolbar(self.output.get_size().columns),)
+        await self.app.run_async(pre_run=begun, handle_sigint=False, set_exception_handler=False)
+
+    def finish(self) -> None:
+        """Write what is left, the tail too, and end `run`."""
+        if not self.app.is_done:
+            with self.output.together():
+                self._pull()
+                self.app.write_above(
+                    [Text.of_line(line, colour=self._colour) for line in self._tail]
+                )
+            self.app.exit()
+
+    def fail(self, error: BaseException) -> None:
+        """End `run` with an error."""
+        if self.app.future is not None and not self.app.future.done():
+            self.app.exit(exception=error)
+
+    def call(self, what: Callable[..., object], *arguments: object) -> None:
+        """Have something called in the loop, with the application as the current one. From any thread."""
+        assert self._loop is not None  # noqa: S101 - the owner calls after `begun`
+        assert self.app.context is not None  # noqa: S101 - likewise
+        self._loop.call_soon_threadsafe(what, *arguments, context=self.app.context.copy())
+
+    def _take_typed_ahead(self, early: bytes, columns_used: int) -> None:
+        """Take what was typed while nobody read, and go back to the line where the prompt stands."""
+        terminal: Any = self.app.input
+        typed = terminal.read_keys()
+        while more := terminal.read_keys():
+            typed += more
+        width = columns_used + sum(map(_echoed_width, (key.data for key in typed)))
+        self.output.write_raw("\r")
+        self.output.cursor_up(width // self.output.get_size().columns)
+        if early:
+            terminal.vt100_parser.feed(early.decode("utf-8", "replace"))
+            typed = terminal.read_keys() + typed
+        store_typeahead(terminal, typed)
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        del loop
+        self.fail(context.get("exception") or RuntimeError(str(context.get("message"))))
+
+    @staticmethod
+    def _size() -> Size:
+        columns, rows = host.window()
+        return Size(rows, columns)
+
+    # --- frames ----------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something is to be drawn, as soon as a frame is due. From any thread."""
+        if not self._wanted and self._loop is not None:
+            self._wanted = True
+            self._loop.call_soon_threadsafe(self._due)
+
+    def draw(self) -> None:
+        """Draw what there is now."""
+        self._wanted = False
+        if self.app._running_in_terminal or self.app.is_done:  # what has the terminal wakes us
+            return
+        began = time.monotonic()
+        with self.output.together():
+            self._pull()
+            self.app._redraw()
+        self._pace.drawn(began, time.monotonic())
+
+    def _due(self) -> None:
+        if self._timer is None:
+            wait_s = self._pace.wait_s(time.monotonic())
+            if wait_s > 0:
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._on_time)
+            else:
+                self.draw()
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self.draw()
+
+    def _pull(self) -> None:
+        size = self.output.get_size()
+        room = size.rows - 2 if self._area.room is None else self._area.room
+        texts, self._tail = self._owner.take(size.columns, max(room, 1))
+        if texts:
+            self.app.write_above(texts)
+
+    def _on_render(self, app: object) -> None:
+        del app
+        line = self._owner.toolbar(self.output.get_size().columns)
+        self._state = (line,) if line else ()
+
+    def _prefix(self, number: int, wrapped: int) -> StyleAndTextTuples:
+        if wrapped:
+            return []
+        if number:
+            return [("dim", _CONTINUED)]
+        return [self._owner.prompt()]
+
+    # --- what keys do ----------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Send what stands in the input off, unless a block is still open."""
+        text = self.buffer.text
+        self._twice.forget()
+        if is_open(text):
+            self.buffer.insert_text("\n")
+            return
+        if self._owner.typed(text):
+            self.buffer.append_to_history()
+        self.buffer.reset()
+        self.draw()
+
+    def interrupt(self) -> None:
+        """Stop what is going on; else clear the input; else leave, the second time."""
+        if self._owner.is_busy:
+            self._owner.pressed()
+        elif self.buffer.text:
+            self._twice.forget()
+            self.buffer.reset()
+        elif self._twice.pressed(time.monotonic()):
+            self._owner.left(ExitCode.INTERRUPTED)
+        else:
+            self._owner.say(_HINT)
+        self.wake()
+
+    def escape(self) -> None:
+        """Stop what is going on."""
+        if self._owner.is_busy:
+            self._owner.pressed()
+
+    def end_of_file(self) -> None:
+        """Leave."""
+        self._owner.left(ExitCode.OK)
+
+    def send(self, sequence: str) -> None:
+        """Send a sequence of our own that moves nothing."""
+        self.output.write_raw(sequence)
+        self.output.flush()
+
+    def suspend(self) -> None:
+        """Stop all of the program's processes, until the shell has them go on."""
+        self._hand_over(self._suspended())
+
+    def clear_screen(self) -> None:
+        """Empty the window."""
+        with self.output.together():
+            self.app.clear()
+            self.draw()
+
+    def edit_input(self) -> None:
+        """Have the input edited with the person's editor."""
+        self._hand_over(self._edit_input())
+
+    def edit(self, text: str, done: Callable[[str | None], None]) -> None:
+        """Have a text edited; `done` is called with it, or with None."""
+
+        async def edit() -> None:
+            changed = None
+            try:
+                changed = await self._edited(text)
+            finally:
+                done(changed)
+
+        self._hand_over(edit())
+
+    def put_before(self, text: str) -> None:
+        """Put a text into the input, on lines of their own before what stands there."""
+        both = f"{text}\n{self.buffer.text}" if self.buffer.text else text
+        self.buffer.document = Document(both, len(both))
+        self.draw()
+
+    def _hand_over(self, coroutine: Any) -> None:
+        self.app.create_background_task(coroutine)
+
+    async def _suspended(self) -> None:
+        async with in_terminal():
+            self._owner.restore_modes()
+            host.stop_group()
+        self.draw()
+
+    async def _edit_input(self) -> None:
+        if (text := await self._edited(self.buffer.text)) is not None:
+            self.buffer.document = Document(text, len(text))
+
+    async def _edited(self, text: str) -> str | None:
+        self._owner.is_editing = True
+        try:
+            async with in_terminal():
+                return await edited(text)
+        except ChatbotError as error:
+            self._owner.say((("", str(error)),))
+            return None
+        finally:
+            self._owner.is_editing = False
+            self.draw()
+
+
+class PastHistory(History):
+    """What was typed, as prompt_toolkit goes through it: newest first, complete once it was read."""
+
+    def __init__(self, remember: Callable[[str], None]) -> None:
+        super().__init__()
+        self._remember = remember
+        self._read = asyncio.Event()
+
+    def loaded(self, texts: Sequence[str]) -> None:
+        """What there is on disk was read, oldest first."""
+        self._loaded_strings += reversed(texts)
+        self._read.set()
+
+    async def load(self) -> AsyncGenerator[str, None]:
+        """Yield all of it, with a pause now and then."""
+        await self._read.wait()
+        for number, text in enumerate(self._loaded_strings[:]):
+            if number % _CHUNK == _CHUNK - 1:
+                await asyncio.sleep(0)
+            yield text
+
+    def load_history_strings(self) -> Iterable[str]:
+        """Not used: `load` has them already."""
+        return self._loaded_strings
+
+    def store_string(self, string: str) -> None:
+        """Have it written to disk."""
+        self._remember(string)
+
+
+class _Offers(Completer):
+    """Candidates, as prompt_toolkit takes them."""
+
+    def __init__(self, complete: Callable[[str], Sequence[Candidate]]) -> None:
+        self._complete = complete
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        """Yield them."""
+        del complete_event
+        for offered in self._complete(document.text_before_cursor):
+            yield Completion(
+                offered.text,
+                offered.start,
+                display=one_line(offered.display),
+                display_meta=one_line(offered.meta),
+            )
+
+
+def _echoed_width(data: str) -> int:
+    """Return how many columns a terminal takes to echo this: a control character is shown as ^X."""
+    return sum(2 if ord(char) < 0x20 or char == "\x7f" else get_cwidth(char) for char in data)

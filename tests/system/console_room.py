@@ -1,0 +1,219 @@
+"""A small chat behind the console, to be run in a terminal of its own: it says what it was told.
+
+Its arguments are NAME=VALUE: `history` a file, `tail` how many of the lines that come are not finished,
+`no_colour`. What it does with a line is in `Chat`.
+"""
+
+import contextlib
+import importlib
+import os
+import queue
+import signal
+import sys
+import threading
+import types
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from chatbot.errors import ChatbotError, ExitCode
+from chatbot.messages import Interrupt, Stop
+from chatbot.ui.console.console import Console
+from chatbot.ui.events import Left, Typed
+from chatbot.ui.lines import Line, line
+from chatbot.ui.live import Frame
+
+
+class Candidate(NamedTuple):
+    """One word to go on with."""
+
+    text: str
+    start: int
+    display: str
+    meta: str
+
+
+WORDS = ("/help", "/history", "/quit", "/model")
+
+
+def complete(before: str) -> Sequence[Candidate]:
+    """Offer the words that begin like this."""
+    return [
+        Candidate(word, -len(before), word, f"meta of {word}")
+        for word in WORDS
+        if before and word.startswith(before)
+    ]
+
+
+class Growing:
+    """Lines that come one by one; the last three are not finished."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: list[Line] = []
+        self._finished = 0
+
+    def add(self, *added: Line) -> None:
+        """Grow."""
+        with self._lock:
+            self._lines += added
+
+    def frame(self, columns: int, rows: int) -> Frame:
+        """Hand over all but the last ones."""
+        del columns, rows
+        with self._lock:
+            until = max(len(self._lines) - TAIL, self._finished)
+            finished = tuple(self._lines[self._finished : until])
+            self._finished = until
+            return Frame(finished, tuple(self._lines[until:]))
+
+    def rest(self) -> tuple[Line, ...]:
+        """Hand over the last ones."""
+        with self._lock:
+            rest = tuple(self._lines[self._finished :])
+            self._finished = len(self._lines)
+            return rest
+
+
+OPTIONS = dict(argument.split("=", 1) for argument in sys.argv[1:])
+TAIL = int(OPTIONS.get("tail", "3"))
+
+
+class Chat:
+    """The chat's thread: events in, lines out."""
+
+    def __init__(self, inbox: "queue.SimpleQueue[Any]", console: Console) -> None:
+        self._inbox = inbox
+        self._console = console
+        self._live: Growing | None = None
+
+    def run(self) -> ExitCode:
+        """Do what the events say, to the end."""
+        while True:
+            event = self._inbox.get()
+            match event:
+                case Left(code):
+                    self._console.write([line(f"left {int(code)}")])
+                    return code
+                case Stop():
+                    return ExitCode.INTERRUPTED
+                case Interrupt():
+                    if not self._console.is_echo(event):
+                        self._end(f"pressed {type(event).__name__}")
+                case Typed(text, shown):
+                    if not shown:
+                        self._console.show_typed(text)
+                    self._do(text)
+
+    def _do(self, text: str) -> None:
+        word, _, rest = text.partition(" ")
+        console = self._console
+        match word:
+            case "begin":
+                self._live = Growing()
+                console.busy()
+                console.show(self._live)
+                return
+            case "grow" if self._live:
+                first, _, number = rest.partition(" ")
+                self._live.add(*(line(f"{first}{n}", "bold ansired") for n in range(int(number))))
+                console.changed()
+                return
+            case "more" if self._live:
+                self._live.add(line(rest))
+                console.changed()
+                return
+            case "end":
+                self._end("ended")
+                return
+            case "sure":
+                console.ask("Sure? [y/N] ")
+                return
+            case "back":
+                console.give_back(rest.split("|"))
+            case "busy":
+                console.busy()
+                return
+            case "edit":
+                console.write([line(f"edited {console.edit(rest)!r}")])
+            case "drawn":
+                console.write_drawn([f"\x1b[32m{rest}\x1b[0m"])
+            case "raise":
+                raise ChatbotError(rest)
+            case "break":
+                console.show(Broken())
+            case "evil":
+                console.write([(("ansired", rest.encode().decode("unicode_escape")),)])
+            case _:
+                console.write([line(f"said {text!r}")])
+        console.ask("You: ")
+
+    def _end(self, why: str) -> None:
+        if self._live is not None:
+            self._console.show(None, self._live.rest())
+            self._live = None
+        self._console.write([line(why)])
+        self._console.ask("You: ")
+
+
+class Broken:
+    """Something live that cannot be drawn."""
+
+    def frame(self, columns: int, rows: int) -> Frame:
+        """Fail."""
+        raise ZeroDivisionError("nothing to draw")
+
+
+def _stand_in(name: str, **contents: object) -> None:
+    with contextlib.suppress(ImportError):
+        if hasattr(importlib.import_module(name), next(iter(contents))):
+            return
+    module = types.ModuleType(name)
+    vars(module).update(contents)
+    sys.modules[name] = module
+
+
+class MemoryPast:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def load(self) -> list[str]:
+        if not os.path.exists(self.path):
+            return []
+        return open(self.path).read().splitlines()
+
+    def append(self, text: str) -> None:
+        with open(self.path, "a") as file:
+            file.write(text + "\n")
+
+
+def main() -> int:
+    """Be the program."""
+    _stand_in("chatbot.ui.console.past", Past=MemoryPast)
+    _stand_in(
+        "chatbot.ui.console.compose", is_open=lambda t: t.startswith('"""') and t.count('"""') % 2
+    )
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, lambda number, frame: inbox.put(Stop()))
+    console = Console(
+        inbox.put,
+        colour="no_colour" not in OPTIONS,
+        history_file=OPTIONS.get("history", ""),
+        toolbar=lambda columns: line("[state]".ljust(columns), "reverse"),
+        complete=complete,
+    )
+    try:
+        console.open([line("=== banner ==="), line("")], "You: ")
+        code = console.run(Chat(inbox, console).run)
+    except ChatbotError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        return 1
+    finally:
+        console.close()
+    return int(code)
+
+
+if __name__ == "__main__":
+    os._exit(main())  # as the program's processes end
