@@ -13,8 +13,8 @@ from chatbot.mailbox import Inbox
 from chatbot.messages import UiInbox
 from chatbot.settings import UiSettings
 from chatbot.ui.exchange import Exchange
-from chatbot.ui.keyboard import Console, Keyboard
 from chatbot.ui.jsonview import JsonView
+from chatbot.ui.keyboard import Console, Keyboard
 from chatbot.ui.streams import TextNotices
 from chatbot.ui.terminal import Terminal
 from chatbot.ui.textview import TextView

@@ -114,10 +114,11 @@ class Resuming:
 
 
 def _knows_end(ended: Terminal, loaded: Loaded) -> bool:
-    """Whether a loaded session has the end of a turn already, or does not have the turn at all."""
+    """Whether a loaded session has the end of a turn already, or does not have the turn at all: a sibling's end
+    is not a part of the conversation."""
     if loaded.session is None:
         return False
-    turns = [m for m in loaded.messages if m.request_id == ended.request_id]
+    turns = [m for m in loaded.messages if m.request_id == ended.request_id and m.active]
     return not turns or any(map(_is_finished, turns))
 
 
