@@ -32,7 +32,8 @@ Edit = Callable[[str], str | None]
 
 class Chat:
     """A conversation, and what is done with it. `code` is the exit code that it has come to. `edit` lets the
-    person edit a text; None from it: nothing was changed. `watches`: /top goes on until a key is pressed."""
+    person edit a text; None from it: nothing was changed. `ring`: the bell.
+    `watches`: /top goes on until a key is pressed."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Chat:
         tracing: Tracing,
         *,
         edit: Edit,
+        ring: Callable[[], None],
         watches: bool,
     ) -> None:
         self.code = ExitCode.OK
@@ -62,6 +64,7 @@ class Chat:
         self._notices = notices
         self._tracing = tracing
         self._edit = edit
+        self._ring = ring
         self._watches = watches
         self._contexts = Contexts(conversation, exchange, view, settings.context_lengths)
 
@@ -268,6 +271,8 @@ class Chat:
             ) from error
         if self._settings.mode != "chat" and any(map(self._asking.was_interrupted, ended)):
             raise Leave(ExitCode.INTERRUPTED)
+        if self._settings.bell:
+            self._ring()
         if len(ended) == 1:
             self._contexts.weigh(ended[0])
         fine = all(isinstance(terminal, Answered | Cancelled) for terminal in ended)

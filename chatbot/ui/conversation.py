@@ -67,6 +67,9 @@ class Conversation:
         cache: CachePolicy,
         options_of: Mapping[BackendName, Options] = {},
         chosen: Options = {},  # noqa: B006 - nor to this
+        system_of: Mapping[BackendName, str] = {},
+        *,
+        system_is_explicit: bool = True,
     ) -> None:
         self.session_id = session_id
         self.target = target
@@ -79,6 +82,8 @@ class Conversation:
         self._models = dict(models)
         self._configured = target
         self._options_of = dict(options_of)
+        self._system_of = dict(system_of)
+        self._system_is_explicit = self._system_is_chosen = system_is_explicit
         self._explicit = dict(chosen)
         self._chosen = dict(chosen)  # by the person, whoever is asked
 
@@ -170,10 +175,11 @@ class Conversation:
         self.is_new = True
         self._forget()
         self._chosen = dict(self._explicit)
+        self._system_is_chosen = self._system_is_explicit
         configured = self._options_of.get(self.target.backend)
         self.target = msgspec.structs.replace(
             self.target,
-            system=self._configured.system,
+            system=self._system_for(self.target.backend, self._configured.system),
             options=self._configured.options
             if configured is None
             else {**configured, **self._chosen},
@@ -201,6 +207,7 @@ class Conversation:
                 digest = extended(digest, turn.messages)
         self._history = History(tuple(said), digest)
         self._chosen = dict(explicit.options)
+        self._system_is_chosen = True  # it is the session's own
         self.siblings = _siblings_of_last(messages, of_conversation)
         self.target = msgspec.structs.replace(
             self.target,
@@ -234,7 +241,7 @@ class Conversation:
             options = self._options_for(backend)
         if model:
             name = normalise_ollama_model(model) if backend == "ollama" else model
-        return Target(backend, name, self.target.system, options)
+        return Target(backend, name, self._system_for(backend, self.target.system), options)
 
     def set_option(self, key: str, value: int | float | str | bool | None) -> None:
         """Set an option for whoever is asked from now on; None: as it is configured."""
@@ -249,7 +256,13 @@ class Conversation:
 
     def set_system(self, text: str) -> None:
         """Set the system prompt; an empty one is none."""
+        self._system_is_chosen = True
         self.target = msgspec.structs.replace(self.target, system=text or None)
+
+    def _system_for(self, backend: BackendName, chosen: str | None) -> str | None:
+        if self._system_is_chosen or backend not in self._system_of:
+            return chosen
+        return self._system_of[backend] or None
 
     def _options_for(self, backend: BackendName) -> Options:
         configured = self._options_of.get(backend)

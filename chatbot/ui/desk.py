@@ -12,6 +12,7 @@ from chatbot.errors import ExitCode
 from chatbot.mailbox import Inbox
 from chatbot.messages import UiInbox
 from chatbot.settings import UiSettings
+from chatbot.ui.codeview import CodeView
 from chatbot.ui.exchange import Exchange
 from chatbot.ui.jsonview import JsonView
 from chatbot.ui.keyboard import Console, Keyboard
@@ -73,6 +74,9 @@ class Desk(Protocol):
         """Let the person edit a text; None: nothing was changed."""
         ...
 
+    def ring(self) -> None:
+        """Ring the terminal's bell, where it has one."""
+
     def leaves_on_interrupt(self) -> bool:
         """Whether a Ctrl-C that ended the reading of a line means leaving."""
         ...
@@ -95,21 +99,23 @@ class PlainDesk:
     write_raw = None
 
     def __init__(self, settings: UiSettings, inbox: Inbox[UiInbox]) -> None:
-        chatting = settings.mode == "chat"
         self._notices = TextNotices(sys.stderr)
         self.notices: Notices = self._notices
-        self._terminal = Terminal(inbox, self._notices, chatting=chatting)
+        self._terminal = Terminal(inbox, self._notices, chatting=settings.mode == "chat")
         self.keyboard: Keyboard = self._terminal
-        self.view: View = (
-            JsonView(sys.stdout, self._notices)
-            if settings.json
-            else TextView(
-                sys.stdout,
-                self._notices,
-                chatting=chatting,
-                listing=settings.mode in ("models", "manage"),
-                colour=settings.colour,
-            )
+        self.view = self._view(settings)
+
+    def _view(self, settings: UiSettings) -> View:
+        if settings.json:
+            return JsonView(sys.stdout, self._notices)
+        if settings.extract:
+            return CodeView(sys.stdout, self._notices)
+        return TextView(
+            sys.stdout,
+            self._notices,
+            chatting=settings.mode == "chat",
+            listing=settings.mode in ("models", "manage"),
+            colour=settings.colour,
         )
 
     def serve(self, exchange: Exchange) -> None:
@@ -136,6 +142,9 @@ class PlainDesk:
     def leaves_on_interrupt(self) -> bool:
         """Whether a Ctrl-C that ended the reading of a line means leaving."""
         return self._terminal.leaves_on_interrupt()
+
+    def ring(self) -> None:
+        """A plain terminal is not sent anything but text."""
 
     def edit(self, text: str) -> str | None:
         """Let the person edit a text. Raises ChatbotError where there is nobody, or no editor."""

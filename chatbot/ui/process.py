@@ -74,6 +74,8 @@ class Ui:
             settings.cache,
             settings.options_of,
             settings.explicit_options,
+            settings.system_of,
+            system_is_explicit=settings.system_is_explicit,
         )
         self._desk = desk.for_settings(settings, inbox)
         view, notices = self._desk.view, self._desk.notices
@@ -107,6 +109,7 @@ class Ui:
             notices,
             recorder.tracing,
             edit=self._desk.edit,
+            ring=self._desk.ring,
             watches=self._desk.console is not None,
         )
 

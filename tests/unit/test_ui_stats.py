@@ -68,7 +68,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = Path(tmp_path_factory.mktemp("stats")) / "chatbot.db"
     with closing(Database.open(str(path))) as opened:
         opened.write("INSERT INTO sessions VALUES ('s', 'A talk', 1.0, 'sim', 'm')")
-        opened.write("INSERT INTO prices VALUES ('sim', 'a', 3.0, 15.0)")
+        opened.write("INSERT INTO prices VALUES ('sim', 'a', 3.0, 15.0, NULL)")
         yield opened
 
 

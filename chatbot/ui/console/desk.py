@@ -94,6 +94,10 @@ class ConsoleDesk:
         """Nobody pipes anything into a console."""
         raise UsageError("the standard input is a terminal: pipe a text into the program")
 
+    def ring(self) -> None:
+        """Ring the terminal's bell."""
+        self.console.write_raw("\a")
+
     def leaves_on_interrupt(self) -> bool:
         """The console tells by itself what Ctrl-C means at a prompt."""
         return False
