@@ -6,6 +6,7 @@ chat's thread no more than to be kept.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from chatbot.ui.console.columns import wrapped
@@ -23,16 +24,15 @@ _BEGUN = 4096  # characters of thinking that are looked at for its last rows; mo
 class Thinking:
     """What is thought before an answer: its end while it goes on, one line when it is over."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._end = ""
         self._began_s: float | None = None
         self._ended_s = 0.0
         self.characters = 0
 
-    def feed(self, text: str) -> None:
-        """A piece came."""
-        self._ended_s = self._clock()
+    def feed(self, text: str, now: float) -> None:
+        """A piece came, at this time of a clock in seconds."""
+        self._ended_s = now
         if self._began_s is None:
             self._began_s = self._ended_s
         self.characters += len(text)
@@ -59,6 +59,7 @@ class Answer:
         self._lock = threading.Lock()
         self._rendering = rendering
         self._clock = clock
+        self._came: deque[tuple[str, bool, float]] = deque()
         self._text: Markdown | None = None
         self._has_text = False
         self._thinking: Thinking | None = None
@@ -72,15 +73,8 @@ class Answer:
             self._text = text
 
     def feed(self, text: str, *, reasoning: bool) -> None:
-        """A piece came, some time after `load`."""
-        with self._lock:
-            if reasoning:
-                if self._thinking is None:
-                    self._thinking = Thinking(self._clock)
-                self._thinking.feed(text)
-            elif text and self._text is not None:
-                self._has_text = True
-                self._text.feed(text)
+        """A piece came, some time after `load`. Never waits for a frame that is being drawn."""
+        self._came.append((text, reasoning, self._clock()))
 
     def frame(self, columns: int, rows: int) -> Frame:
         """Return what is new."""
@@ -88,6 +82,7 @@ class Answer:
         with self._lock:
             if self._is_over:
                 return Frame()
+            self._take()
             if self._text is None or not self._has_text:
                 return Frame((), self._thinking.rows(columns) if self._thinking else (WAITING,))
             folded = () if self._is_folded else self._folded()
@@ -99,8 +94,21 @@ class Answer:
         """Return the rest of it; there is nothing more to be drawn then."""
         with self._lock:
             self._is_over = True
+            self._take()
             text = self._text.end(columns) if self._text and self._has_text else ()
             return (*text, *self._folded()) if self._is_folded else (*self._folded(), *text)
+
+    def _take(self) -> None:
+        """Take what came since the last time."""
+        for _ in range(len(self._came)):
+            text, reasoning, now = self._came.popleft()
+            if reasoning:
+                if self._thinking is None:
+                    self._thinking = Thinking()
+                self._thinking.feed(text, now)
+            elif text and self._text is not None:
+                self._has_text = True
+                self._text.feed(text)
 
     def _folded(self) -> tuple[Line, ...]:
         """Return the line of what was thought until now, once."""

@@ -5,6 +5,7 @@ None of their lines is finished before all of them are: only then do they go int
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from chatbot.messages import Target, Terminal
@@ -22,12 +23,12 @@ _WAITING = line("…", "dim")
 class _Branch:
     """One of the answers. `lines` are those that the stream has finished, at the width they were drawn for."""
 
-    def __init__(self, number: int, target: Target, clock: Callable[[], float]) -> None:
+    def __init__(self, number: int, target: Target) -> None:
         self.target = target
         name = one_line(f"{target.backend} {target.model}")
         self.heading = line(f"[{number}] {name}", "bold")
         self.pieces: list[str] = []
-        self.thinking = Thinking(clock)
+        self.thinking = Thinking()
         self._ending: tuple[Line, ...] = ()
         self.is_over = False
         self._drawn_pieces = 0
@@ -80,8 +81,10 @@ class Several:
         self._lock = threading.Lock()
         self._rendering = rendering
         self._is_over = False
+        self._clock = clock
+        self._came: deque[tuple[str, str, bool, float]] = deque()
         self._branches = {
-            request_id: _Branch(number, target, clock)
+            request_id: _Branch(number, target)
             for number, (request_id, target) in enumerate(asked, 1)
         }
 
@@ -94,17 +97,23 @@ class Several:
         return self._branches[request_id].target
 
     def feed(self, request_id: str, text: str, *, reasoning: bool) -> None:
-        """A piece of one of them came."""
-        with self._lock:
+        """A piece of one of them came. Never waits for a frame that is being drawn."""
+        self._came.append((request_id, text, reasoning, self._clock()))
+
+    def _take(self) -> None:
+        """Take what came since the last time."""
+        for _ in range(len(self._came)):
+            request_id, text, reasoning, now = self._came.popleft()
             branch = self._branches[request_id]
             if reasoning:
-                branch.thinking.feed(text)
+                branch.thinking.feed(text, now)
             elif text:
                 branch.pieces.append(text)
 
     def ended(self, terminal: Terminal, text: str, ending: tuple[Line, ...]) -> None:
         """One of them is over: its whole text, and the lines that stand below it."""
         with self._lock:
+            self._take()
             branch = self._branches[terminal.request_id]
             streamed = "".join(branch.pieces)
             if text.startswith(streamed):
@@ -118,6 +127,7 @@ class Several:
         with self._lock:
             if self._is_over:
                 return Frame()
+            self._take()
             branches = list(self._branches.values())
             widths = layout.widths(len(branches), columns)
             bodies = [
@@ -142,6 +152,7 @@ class Several:
         """Return all of them, whole; there is nothing more to be drawn then."""
         with self._lock:
             self._is_over = True
+            self._take()
             branches = list(self._branches.values())
             widths = layout.widths(len(branches), columns)
             parts: list[list[Line]] = []
