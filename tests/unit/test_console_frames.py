@@ -1,5 +1,7 @@
 """When frames may be drawn."""
 
+from itertools import pairwise
+
 from chatbot.ui.console.frames import BURST, FRAMES_PER_S, Pace
 
 
@@ -28,7 +30,7 @@ def test_a_long_stream_has_thirty_in_a_second() -> None:
 def test_frames_that_cost_much_leave_three_quarters_to_others() -> None:
     drawn = _frames(Pace(), seconds=10, cost_s=0.05)
     assert 0.05 * len(drawn) <= 10 / 4 + 0.1
-    gaps = {round(after - before, 6) for before, after in zip(drawn, drawn[1:], strict=False)}
+    gaps = {round(after - before, 6) for before, after in pairwise(drawn)}
     assert min(gaps) >= 4 * 0.05 - 1e-6
 
 

@@ -267,6 +267,8 @@ class Painter(Application[None]):
     def _on_resize(self) -> None:
         """Paint anew from where the area begins now: a terminal that became narrower has perhaps broken
         its lines, and so moved the cursor down from there."""
+        if self._running_in_terminal:  # another has it; what comes after begins anew
+            return
         renderer, new = self.renderer, self.output.get_size()
         with self.output.together():
             above = renderer._cursor_pos.y
