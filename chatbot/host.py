@@ -466,6 +466,16 @@ def window() -> tuple[int, int]:
     return 80, 24
 
 
+def has_terminal() -> bool:
+    """Whether this program is the one that the terminal, its standard input, listens to."""
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
 def stop_group() -> None:
     """Stop all processes of this group, as Ctrl-Z does, until the shell has them go on; not on Windows."""
     if sys.platform != "win32":

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import os
 import queue
+import random
 import signal
 import sys
 import threading
@@ -74,7 +75,51 @@ class Growing:
             return rest
 
 
-OPTIONS = dict(argument.split("=", 1) for argument in sys.argv[1:])
+class Told:
+    """Frames as they are told, each of which is taken before the next is."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._next: Frame = Frame()
+        self._taken = threading.Event()
+
+    def tell(self, frame: Frame) -> None:
+        """Have this frame painted."""
+        with self._lock:
+            self._next = frame
+            self._taken.clear()
+        self._console.changed()
+        assert self._taken.wait(10)
+
+    def frame(self, columns: int, rows: int) -> Frame:
+        """Hand it over."""
+        del columns, rows
+        with self._lock:
+            frame, self._next = self._next, Frame((), self._next.tail)
+            self._taken.set()
+            return frame
+
+
+def story(seed: int, frames: int) -> list[Frame]:
+    """Return frames with few different lines, so that much of one is like the one before."""
+    choice = random.Random(seed)
+    texts = ("", "x", "same", "日本語 wide", "e\u0301 combined", "a longer line of text " * 3)
+    styles = ("", "bold", "ansired reverse")
+
+    def some(most: int) -> tuple[Line, ...]:
+        return tuple(
+            tuple(
+                (choice.choice(styles), choice.choice(texts)) for _ in range(choice.randint(1, 2))
+            )
+            for _ in range(choice.randint(0, most))
+        )
+
+    return [Frame(some(4), some(6)) for _ in range(frames)]
+
+
+OPTIONS = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+FRAMES = 40
 TAIL = int(OPTIONS.get("tail", "3"))
 
 
@@ -120,6 +165,17 @@ class Chat:
                 return
             case "more" if self._live:
                 self._live.add(line(rest))
+                console.changed()
+                return
+            case "story":
+                told = Told(console)
+                console.show(told)
+                for frame in story(int(rest), FRAMES):
+                    told.tell(frame)
+                console.show(None, [line("told")])
+            case "same" if self._live:
+                number, _, text = rest.partition(" ")
+                self._live.add(*(line(text) for _ in range(int(number))))
                 console.changed()
                 return
             case "end":

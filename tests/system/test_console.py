@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 
+from chatbot.ui.lines import plain
 from tests.fakes import eventually
 from tests.system.program import ROOT, clean_environment
 
@@ -21,6 +23,8 @@ import termios
 import pexpect
 import psutil
 import pyte
+
+from tests.system.console_room import FRAMES, story
 
 CTRL_C, CTRL_D, CTRL_E, CTRL_J, CTRL_L = "\x03", "\x04", "\x05", "\x0a", "\x0c"
 CTRL_R, CTRL_X, CTRL_Z, ESC, TAB = "\x12", "\x18", "\x1a", "\x1b", "\t"
@@ -137,6 +141,12 @@ def _trimmed(rows: list[str]) -> list[str]:
     while shown and not shown[-1]:
         shown.pop()
     return shown
+
+
+def _rows_of(line: str) -> list[str]:
+    screen = pyte.Screen(COLUMNS, 4)
+    pyte.Stream(screen).feed(line)
+    return _trimmed(screen.display)
 
 
 Begin = Callable[..., Window]
@@ -320,6 +330,23 @@ def test_finished_lines_stand_once_in_the_scrollback(window: Window) -> None:
     window.until(lambda lines: "ended" in lines)
     grown = [line for line in window.all_lines if re.fullmatch(r"s\d+n\d+", line)]
     assert grown == [f"s{step}n{n}" for step in range(20) for n in range(10)]
+
+
+def test_lines_that_are_all_the_same_are_all_there(window: Window) -> None:
+    window.type("begin\r", "same 3 p\r")
+    window.shows("p", "p", "p", BUSY)
+    window.type("same 2 p\r")
+    window.shows("You: same 2 p", "p", "p", "p", "p", "p", BUSY)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_whatever_the_frames_what_is_finished_is_written_once(window: Window, seed: int) -> None:
+    window.type(f"story {seed}\r")
+    window.shows("told", PROMPT)
+    told = window.all_lines[3 : window.all_lines.index("told")]
+    wanted = [plain(line).rstrip() for frame in story(seed, FRAMES) for line in frame.finished]
+    rows = [row for line in wanted for row in (_rows_of(line) or [""])]
+    assert [normalize("NFC", row) for row in told] == [normalize("NFC", row) for row in rows]
 
 
 def test_what_is_typed_ahead_is_sent_and_shown_when_it_is_taken(window: Window) -> None:

@@ -197,8 +197,9 @@ class Console:
             self._post_first(Typed(text))
             return True
         prompt, self.is_busy = self._prompt, True
+        with self._lock:  # before the chat can write below it; the next frame has it
+            self._waiting += _typed(prompt, text)
         self._post_first(Typed(text, shown=True))
-        self._show_typed(prompt, text)
         return prompt == self._own_prompt
 
     def pressed(self) -> None:
@@ -252,7 +253,7 @@ class Console:
 
     def show_typed(self, text: str) -> None:
         """Write a text as it would stand there had it been typed at the prompt: one that was typed ahead."""
-        self._show_typed(self._own_prompt, text)
+        self.write(_typed(self._own_prompt, text))
 
     def show(self, live: Live | None, finished: Iterable[Line] = ()) -> None:
         """Paint this above the input from now on. `finished` is what was shown before has still to write."""
@@ -302,27 +303,16 @@ class Console:
         if (stage := self._stage) is not None:
             stage.wake_later()
 
-    def _add(
-        self,
-        written: Iterable[Line | str],
-        also: Callable[[], None] | None = None,
-        *,
-        later: bool = False,
-    ) -> None:
+    def _add(self, written: Iterable[Line | str], also: Callable[[], None] | None = None) -> None:
         with self._lock:
             if also is not None:
                 also()
             self._waiting += written
             if not self._ended:
-                (self._changed_later if later else self.changed)()
+                self.changed()
                 return
             waiting, self._waiting = self._waiting, []
         self._put("".join(self._text(each) + "\n" for each in waiting))
-
-    def _show_typed(self, prompt: str, text: str) -> None:
-        first, *rest = text.split("\n")
-        shown = [(("bold", prompt), ("", first)), *lines.styled([f"... {line}" for line in rest])]
-        self._add(shown, later=True)
 
     def _text(self, written: Line | str) -> str:
         return written if isinstance(written, str) else lines.ansi(written, colour=self._colour)
@@ -351,6 +341,12 @@ class Console:
                 past.append(self._to_remember.get())
         except (ChatbotError, OSError) as error:
             self.say((("dim", f"(the history is not kept: {error})"),))
+
+
+def _typed(prompt: str, text: str) -> list[Line]:
+    """Return how a text stands in the scrollback."""
+    first, *rest = text.split("\n")
+    return [(("bold", prompt), ("", first)), *lines.styled([f"... {line}" for line in rest])]
 
 
 class _Outcome(Generic[T]):

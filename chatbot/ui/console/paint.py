@@ -267,11 +267,13 @@ class Painter(Application[None]):
     def _on_resize(self) -> None:
         """Paint anew from where the area begins now: a terminal that became narrower has perhaps broken
         its lines, and so moved the cursor down from there."""
+        if self._running_in_terminal:  # another has it; what comes after begins anew
+            return
         renderer, new = self.renderer, self.output.get_size()
         with self.output.together():
             above = renderer._cursor_pos.y
             if (painted := renderer.last_rendered_screen) and self.reflows:
-                above = _rows_above(painted, renderer._cursor_pos, new.columns)
+                above = rows_above(painted, renderer._cursor_pos, new.columns)
             self._to_the_top(min(above, new.rows - 1))
             self.output.erase_down()
             self._begins_here(None, 0)
@@ -289,7 +291,7 @@ def _raised(painted: Screen, rows: int) -> Screen:
     return raised
 
 
-def _rows_above(painted: Screen, cursor: Point, columns: int) -> int:
+def rows_above(painted: Screen, cursor: Point, columns: int) -> int:
     """Return how many rows of a window of `columns` stand between the area's first one and the cursor."""
     rows = cursor.x // columns
     for y in range(cursor.y):

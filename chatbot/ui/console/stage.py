@@ -19,9 +19,16 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
 from prompt_toolkit.input import create_input
 from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.layout import BufferControl, Layout, Window
 from prompt_toolkit.layout.menus import CompletionsMenu
-from prompt_toolkit.layout.processors import HighlightIncrementalSearchProcessor, TabsProcessor
+from prompt_toolkit.layout.processors import (
+    HighlightIncrementalSearchProcessor,
+    Processor,
+    TabsProcessor,
+    Transformation,
+    TransformationInput,
+)
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
@@ -29,7 +36,7 @@ from prompt_toolkit.widgets import SearchToolbar
 
 from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode
-from chatbot.sanitize import one_line
+from chatbot.sanitize import one_line, sanitize
 from chatbot.ui.console import keys
 from chatbot.ui.console.compose import is_open
 from chatbot.ui.console.frames import Pace
@@ -43,15 +50,19 @@ _LATER_S = 0.002  # nobody sees that
 _CHUNK = 500  # entries of the history, between which the loop does something else
 _HINT: Line = (("dim", "(Ctrl-C again, or Ctrl-D, leaves)"),)
 
-_COLOURED = Style.from_dict(
+_STYLE = Style.from_dict(  # of the terminal's own colours, instead of prompt_toolkit's
     {
-        "completion-menu": "bg:default",
-        "completion-menu.completion": "bg:default",
-        "completion-menu.completion.current": "reverse",
-        "completion-menu.meta.completion": "bg:default dim",
-        "completion-menu.meta.completion.current": "reverse",
-        "scrollbar.background": "bg:default",
-        "scrollbar.button": "reverse",
+        "completion-menu": "noinherit",
+        "completion-menu.completion": "noinherit",
+        "completion-menu.completion.current": "noinherit reverse",
+        "completion-menu.meta.completion": "noinherit dim",
+        "completion-menu.meta.completion.current": "noinherit reverse",
+        "scrollbar.background": "noinherit",
+        "scrollbar.button": "noinherit reverse",
+        "search": "noinherit reverse",
+        "search.current": "noinherit reverse",
+        "incsearch": "noinherit reverse",
+        "incsearch.current": "noinherit reverse",
     }
 )
 
@@ -147,11 +158,11 @@ class Stage:
         self.app = Painter(
             layout=Layout(self._area, field),
             key_bindings=keys.bindings(self, self.buffer),
-            style=_COLOURED,
+            style=_STYLE,
             include_default_pygments_style=False,
             color_depth=ColorDepth.DEPTH_4_BIT if colour else ColorDepth.DEPTH_1_BIT,
             output=self.output,
-            input=create_input(),
+            input=_watched(create_input()),
             erase_when_done=True,
             terminal_size_polling_interval=None if hasattr(signal, "SIGWINCH") else _SIZE_S,
         )
@@ -378,6 +389,18 @@ class Stage:
             self.draw()
 
 
+class _Visible(Processor):
+    """Shows what was typed or pasted without what would drive the terminal: each character as one. Control
+    characters are shown by prompt_toolkit itself."""
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        """Return the line as it is shown."""
+        fragments = transformation_input.fragments
+        return Transformation(
+            [(part[0], part[1] if part[1].isascii() else _visible(part[1])) for part in fragments]
+        )
+
+
 class PastHistory(History):
     """What was typed, as prompt_toolkit goes through it: newest first, complete once it was read."""
 
@@ -426,6 +449,24 @@ class _Offers(Completer):
                 display=one_line(offered.display),
                 display_meta=one_line(offered.meta),
             )
+
+
+def _visible(text: str) -> str:
+    return "".join(char if char < " " else sanitize(char).strip("\n") or "\ufffd" for char in text)
+
+
+def _watched(terminal: Any) -> Any:
+    """Have the input end where it is no longer ours: prompt_toolkit would ask for it again and again."""
+    read = terminal.read_keys
+
+    def read_keys() -> list[KeyPress]:
+        typed: list[KeyPress] = read()
+        if not typed and not host.has_terminal() and hasattr(terminal, "stdin_reader"):
+            terminal.stdin_reader.closed = True
+        return typed
+
+    terminal.read_keys = read_keys
+    return terminal
 
 
 def _echoed_width(data: str) -> int:
