@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -84,7 +85,12 @@ class ConsoleDesk:
         """Do the work in a thread of its own, while the terminal is the console's."""
         if self._exchange is not None:
             self._exchange.send(ListSessions(new_request_id(), _SESSIONS))
-        return self.console.run(work)
+
+        def chat() -> ExitCode:
+            threading.Thread(target=_load_markdown, name="markdown", daemon=True).start()
+            return work()
+
+        return self.console.run(chat)
 
     def read_line(self, prompt: str) -> str | None:
         """Nobody reads lines from a console: they come as events."""
@@ -149,3 +155,10 @@ class ConsoleDesk:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._inbox.post(Stop())
+
+
+def _load_markdown() -> None:
+    """Load what draws the first answer, while its question is still being typed."""
+    from chatbot.ui.markdown import render
+
+    render.warm()
