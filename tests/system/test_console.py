@@ -413,6 +413,15 @@ def test_nothing_that_is_shown_drives_the_terminal(window: Window) -> None:
     assert "\x1b[2J" not in window.raw
 
 
+def test_nothing_that_is_pasted_drives_the_terminal(window: Window) -> None:
+    window.type(PASTE, "a\u202eb\u009b31mc\x1b]0;d", PASTE_END)
+    window.until(lambda lines: any(line.endswith("^[]0;d") for line in lines))
+    window.type("\r")
+    window.until(lambda lines: any(line.startswith("said") for line in lines))
+    assert not {"\u202e", "\u009b"} & set(window.raw)
+    assert window.screen.title == ""
+
+
 def test_what_was_drawn_elsewhere_keeps_its_colours(window: Window) -> None:
     window.type("drawn green\r")
     window.until(lambda lines: "green" in lines)
@@ -445,6 +454,15 @@ def test_what_was_typed_before_the_program_could_see_it_arrives(begin: Begin) ->
     window = begin()
     window.type("very early\n")
     window.until(lambda lines: "said 'very early'" in lines)
+
+
+def test_ctrl_c_while_the_program_loads_is_one_at_an_empty_line(begin: Begin) -> None:
+    window = begin()
+    window.until(lambda lines: PROMPT in lines)
+    window.type("text", CTRL_C)
+    window.shows("(Ctrl-C again, or Ctrl-D, leaves)", PROMPT)
+    window.type(CTRL_C)
+    assert window.ends() == 130
 
 
 # --- how it ends ----------------------------------------------------------------------------------

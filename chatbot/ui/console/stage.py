@@ -23,7 +23,6 @@ from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.layout import BufferControl, Layout, Window
 from prompt_toolkit.layout.menus import CompletionsMenu
 from prompt_toolkit.layout.processors import (
-    HighlightIncrementalSearchProcessor,
     Processor,
     TabsProcessor,
     Transformation,
@@ -137,8 +136,8 @@ class Stage:
             BufferControl(
                 self.buffer,
                 input_processors=[
-                    HighlightIncrementalSearchProcessor(),
                     TabsProcessor(4, " ", " "),
+                    _Visible(),
                 ],
                 include_default_input_processors=True,
                 search_buffer_control=search.control,
