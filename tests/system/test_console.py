@@ -237,12 +237,12 @@ def test_tab_offers_and_completes(window: Window) -> None:
 
 def test_the_history_is_kept_and_searched(begin: Begin, tmp_path: Path) -> None:
     path = tmp_path / "history"
-    path.write_text("first of all\nlast time\n")
+    path.write_text('"first of all"\n"last time"\n')
     window = begin(f"history={path}")
     window.shows(PROMPT)
     window.type("new\r")
     window.shows("You: new", "said 'new'", PROMPT)
-    assert eventually(lambda: path.read_text().endswith("new\n"))
+    assert eventually(lambda: path.read_text().endswith('"new"\n'))
     window.type(UP)
     window.shows("You: new")
     window.type(UP)
