@@ -242,7 +242,7 @@ class MemoryPast:
         with open(self.path, "a") as file:
             file.write(json.dumps(text) + "\n")
 
-    def fault(self) -> str:
+    def take_fault(self) -> str:
         return ""
 
 

@@ -333,7 +333,7 @@ class Console:
         past = Past(self._history_file)
         stage.call(stage.history.loaded, past.load())
         while True:
-            if fault := past.fault():  # told once
+            if fault := past.take_fault():  # told once
                 self.say((("dim", fault),))
             past.append(self._to_remember.get())
 
