@@ -137,7 +137,7 @@ class Supervisor:
         finally:
             self._family.kill_all()
             if chats:
-                self._modes.restore()
+                self._modes.restore(console=self._has_console)
         return ExitCode.OK if self._exit_code is None else self._exit_code
 
     # --- the loop --------------------------------------------------------------------------------
@@ -223,6 +223,11 @@ class Supervisor:
     @property
     def _simulates(self) -> bool:
         return self._settings.ui.mode == "simulate"
+
+    @property
+    def _has_console(self) -> bool:
+        ui = self._settings.ui
+        return ui.mode == "chat" and not (ui.json or ui.plain or ui.is_dumb)
 
     def _on_message(self, child: RunningChild, message: Message, now: float) -> None:
         if type(message) in _TURNS:  # most messages by far
@@ -390,7 +395,7 @@ class Supervisor:
             case "sim-server":
                 self._dispatcher.sim_down()
             case "ui":
-                self._modes.restore()
+                self._modes.restore(console=self._has_console)
                 self._router.ui_ended()
             case "telemetry" | "supervisor":
                 pass

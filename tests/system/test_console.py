@@ -237,12 +237,12 @@ def test_tab_offers_and_completes(window: Window) -> None:
 
 def test_the_history_is_kept_and_searched(begin: Begin, tmp_path: Path) -> None:
     path = tmp_path / "history"
-    path.write_text("first of all\nlast time\n")
+    path.write_text('"first of all"\n"last time"\n')
     window = begin(f"history={path}")
     window.shows(PROMPT)
     window.type("new\r")
     window.shows("You: new", "said 'new'", PROMPT)
-    assert eventually(lambda: path.read_text().endswith("new\n"))
+    assert eventually(lambda: path.read_text().endswith('"new"\n'))
     window.type(UP)
     window.shows("You: new")
     window.type(UP)
@@ -413,6 +413,15 @@ def test_nothing_that_is_shown_drives_the_terminal(window: Window) -> None:
     assert "\x1b[2J" not in window.raw
 
 
+def test_nothing_that_is_pasted_drives_the_terminal(window: Window) -> None:
+    window.type(PASTE, "a\u202eb\u009b31mc\x1b]0;d", PASTE_END)
+    window.until(lambda lines: any(line.endswith("^[]0;d") for line in lines))
+    window.type("\r")
+    window.until(lambda lines: any(line.startswith("said") for line in lines))
+    assert not {"\u202e", "\u009b"} & set(window.raw)
+    assert window.screen.title == ""
+
+
 def test_what_was_drawn_elsewhere_keeps_its_colours(window: Window) -> None:
     window.type("drawn green\r")
     window.until(lambda lines: "green" in lines)
@@ -445,6 +454,15 @@ def test_what_was_typed_before_the_program_could_see_it_arrives(begin: Begin) ->
     window = begin()
     window.type("very early\n")
     window.until(lambda lines: "said 'very early'" in lines)
+
+
+def test_ctrl_c_while_the_program_loads_is_one_at_an_empty_line(begin: Begin) -> None:
+    window = begin()
+    window.until(lambda lines: PROMPT in lines)
+    window.type("text", CTRL_C)
+    window.shows("(Ctrl-C again, or Ctrl-D, leaves)", PROMPT)
+    window.type(CTRL_C)
+    assert window.ends() == 130
 
 
 # --- how it ends ----------------------------------------------------------------------------------

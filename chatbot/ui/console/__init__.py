@@ -3,6 +3,7 @@ being answered above it, a line of state below it.
 
     console     owns the terminal while the chat runs: the only place that writes there; its two threads
     stage       the main thread's half: prompt_toolkit's application, the input, what keys do with it
+    adapt       history, completion and the input's text, as prompt_toolkit takes them
     keys        which key does what
     paint       how the area at the bottom and the scrollback above it are put on the terminal
     frames      when a frame may be drawn; pure

@@ -29,8 +29,9 @@ from chatbot.ui.live import Frame, Live
 from chatbot.ui.terminal import Keys
 
 if TYPE_CHECKING:
+    from chatbot.ui.console.adapt import Candidate
     from chatbot.ui.console.paint import Text
-    from chatbot.ui.console.stage import Candidate, Stage
+    from chatbot.ui.console.stage import Stage
 
 T = TypeVar("T")
 
@@ -335,12 +336,11 @@ class Console:
         from chatbot.ui.console.past import Past
 
         past = Past(self._history_file)
-        try:
-            stage.call(stage.history.loaded, past.load())
-            while True:
-                past.append(self._to_remember.get())
-        except (ChatbotError, OSError) as error:
-            self.say((("dim", f"(the history is not kept: {error})"),))
+        stage.call(stage.history.loaded, past.load())
+        while True:
+            if fault := past.take_fault():  # told once
+                self.say((("dim", fault),))
+            past.append(self._to_remember.get())
 
 
 def _typed(prompt: str, text: str) -> list[Line]:

@@ -7,27 +7,21 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from prompt_toolkit.application.run_in_terminal import in_terminal
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.history import History
 from prompt_toolkit.input import create_input
 from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.layout import BufferControl, Layout, Window
 from prompt_toolkit.layout.menus import CompletionsMenu
 from prompt_toolkit.layout.processors import (
-    HighlightIncrementalSearchProcessor,
-    Processor,
     TabsProcessor,
-    Transformation,
-    TransformationInput,
 )
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
@@ -36,8 +30,8 @@ from prompt_toolkit.widgets import SearchToolbar
 
 from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode
-from chatbot.sanitize import one_line, sanitize
 from chatbot.ui.console import keys
+from chatbot.ui.console.adapt import Candidate, Offers, PastHistory, Visible
 from chatbot.ui.console.compose import is_open
 from chatbot.ui.console.frames import Pace
 from chatbot.ui.console.paint import Area, Output, Painter, Strip, Text
@@ -47,7 +41,6 @@ from chatbot.ui.lines import Fragment, Line
 _CONTINUED = "... "
 _SIZE_S = 0.5  # between looks at the window's size where no signal tells of it
 _LATER_S = 0.002  # nobody sees that
-_CHUNK = 500  # entries of the history, between which the loop does something else
 _HINT: Line = (("dim", "(Ctrl-C again, or Ctrl-D, leaves)"),)
 
 _STYLE = Style.from_dict(  # of the terminal's own colours, instead of prompt_toolkit's
@@ -65,26 +58,6 @@ _STYLE = Style.from_dict(  # of the terminal's own colours, instead of prompt_to
         "incsearch.current": "noinherit reverse",
     }
 )
-
-
-class Candidate(Protocol):
-    """A way to go on with what was typed: `text` replaces all from `start` on, counted from the end."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def display(self) -> str: ...
-    @property
-    def meta(self) -> str: ...
-
-
-class Past(Protocol):
-    """What was typed in all sessions, on disk."""
-
-    def load(self) -> list[str]: ...
-    def append(self, text: str) -> None: ...
 
 
 class Owner(Protocol):
@@ -128,7 +101,7 @@ class Stage:
         self.history = PastHistory(owner.remember)
         self.buffer = Buffer(
             history=self.history,
-            completer=_Offers(complete),
+            completer=Offers(complete),
             complete_while_typing=False,
             multiline=True,
         )
@@ -137,8 +110,8 @@ class Stage:
             BufferControl(
                 self.buffer,
                 input_processors=[
-                    HighlightIncrementalSearchProcessor(),
                     TabsProcessor(4, " ", " "),
+                    Visible(),
                 ],
                 include_default_input_processors=True,
                 search_buffer_control=search.control,
@@ -387,72 +360,6 @@ class Stage:
         finally:
             self._owner.is_editing = False
             self.draw()
-
-
-class _Visible(Processor):
-    """Shows what was typed or pasted without what would drive the terminal: each character as one. Control
-    characters are shown by prompt_toolkit itself."""
-
-    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
-        """Return the line as it is shown."""
-        fragments = transformation_input.fragments
-        return Transformation(
-            [(part[0], part[1] if part[1].isascii() else _visible(part[1])) for part in fragments]
-        )
-
-
-class PastHistory(History):
-    """What was typed, as prompt_toolkit goes through it: newest first, complete once it was read."""
-
-    def __init__(self, remember: Callable[[str], None]) -> None:
-        super().__init__()
-        self._remember = remember
-        self._read = asyncio.Event()
-
-    def loaded(self, texts: Sequence[str]) -> None:
-        """What there is on disk was read, oldest first."""
-        self._loaded_strings += reversed(texts)
-        self._read.set()
-
-    async def load(self) -> AsyncGenerator[str, None]:
-        """Yield all of it, with a pause now and then."""
-        await self._read.wait()
-        for number, text in enumerate(self._loaded_strings[:]):
-            if number % _CHUNK == _CHUNK - 1:
-                await asyncio.sleep(0)
-            yield text
-
-    def load_history_strings(self) -> Iterable[str]:
-        """Not used: `load` has them already."""
-        return self._loaded_strings
-
-    def store_string(self, string: str) -> None:
-        """Have it written to disk."""
-        self._remember(string)
-
-
-class _Offers(Completer):
-    """Candidates, as prompt_toolkit takes them."""
-
-    def __init__(self, complete: Callable[[str], Sequence[Candidate]]) -> None:
-        self._complete = complete
-
-    def get_completions(
-        self, document: Document, complete_event: CompleteEvent
-    ) -> Iterable[Completion]:
-        """Yield them."""
-        del complete_event
-        for offered in self._complete(document.text_before_cursor):
-            yield Completion(
-                offered.text,
-                offered.start,
-                display=one_line(offered.display),
-                display_meta=one_line(offered.meta),
-            )
-
-
-def _visible(text: str) -> str:
-    return "".join(char if char < " " else sanitize(char).strip("\n") or "\ufffd" for char in text)
 
 
 def _watched(terminal: Any) -> Any:
