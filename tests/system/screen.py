@@ -21,7 +21,7 @@ from pyte.modes import DECTCEM
 from tests.fakes import eventually
 from tests.system.conftest import Chatbot
 
-WITHIN_S = 8.0
+WITHIN_S = 30.0
 ROWS, COLUMNS = 40, 100
 SCROLLBACK = 50_000  # lines
 

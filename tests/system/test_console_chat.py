@@ -335,9 +335,9 @@ def test_a_context_that_the_server_cuts_is_told(open_chat: Open, llm: Llm) -> No
     lines = ask(chat, "a short question", "Short.")
     assert not any("context" in line for line in lines[:-1])
     chat.until(lambda _: "context 45 of 4k" in chat.toolbar)
-    for number in (1, 2):  # more and more is sent, and what was read stays where it was
-        llm.will(f"Long {number}.", read=4095, written=5)
-        chat.paste("many words of a long story " * 700)
+    for number in range(1, 13):  # more and more is sent; what was read of it stays where it is
+        llm.will(f"Long {number}.", read=min(700 * number, 4090), written=5)
+        chat.paste("many words of a long story " * 100)
         ask(chat, "", f"Long {number}.")
     chat.shows("its context of 4,096 tokens is too short")
     leave(chat)
@@ -364,7 +364,9 @@ def fan_out(chat: ChatScreen, llm: Llm) -> list[str]:
     return lines
 
 
-def test_several_are_asked_side_by_side_and_one_is_picked(chat: ChatScreen, llm: Llm) -> None:
+def test_several_are_asked_side_by_side_and_one_is_picked(open_chat: Open, llm: Llm) -> None:
+    chat = open_chat(*ASKS_LLM, columns=140, **llm.environment)
+    chat.at_prompt()
     lines = fan_out(chat, llm)
     assert any(all(name in n for name in ("Alpha", "Beta", "Gamma")) for n in lines)
     chat.enter("/pick 2")

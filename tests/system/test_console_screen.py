@@ -153,7 +153,7 @@ def test_wide_characters_are_whole_and_wrapped_where_the_window_ends(
 ) -> None:
     chat = open_chat(*ASKS_LLM, columns=40, **llm.environment)
     chat.at_prompt()
-    llm.will(*"日本語の長い文章" * 10, "\n\n", "👩\u200d🚀 e\u0301nd")
+    llm.will(*"日本語の長い文章" * 10, "\n\n", "e\u0301nd")
     chat.enter("こんにちは")
     chat.shows("énd")
     chat.at_prompt()
