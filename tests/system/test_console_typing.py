@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import eventually
 from tests.system.llm import Llm
 
 if sys.platform == "win32":
@@ -132,8 +133,10 @@ def test_ctrl_c_clears_then_hints_then_leaves(chat: ChatScreen) -> None:
 
 def test_esc_at_a_prompt_harms_nothing(chat: ChatScreen, llm: Llm) -> None:
     chat.type("still here")
-    chat.press("esc")
     chat.until(lambda _: chat.is_at_prompt("still here"))
+    chat.press("esc")
+    # A key that follows at once would be one with it, as Alt-Enter is.
+    assert not eventually(lambda: chat.read() and not chat.is_at_prompt("still here"), 0.5)
     chat.press("enter")
     is_asked(llm, chat, "still here")
     leave(chat)
@@ -230,9 +233,9 @@ def test_what_was_typed_is_found_again_in_the_next_run(open_chat: Open, tmp_path
     second.press("ctrl-c")
     second.at_prompt()
     leave(second)
-    (kept,) = [path for path in tmp_path.rglob("*history*") if path.is_file()]
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert "lantern" in kept.read_text(encoding="utf-8")
+    kept = [path for path in tmp_path.rglob("*history*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
+    assert any("lantern" in path.read_text(encoding="utf-8") for path in kept)
 
 
 def test_ctrl_r_searches_what_was_typed(chat: ChatScreen, llm: Llm) -> None:
@@ -310,9 +313,10 @@ def test_tab_completes_sessions_by_their_titles(chat: ChatScreen) -> None:
     chat.at_prompt()
     chat.enter("/new")
     chat.at_prompt("session")
+    session = next(n for n in chat.everything if n.startswith("Session: ")).split("_")[-1]
     chat.type("/resume Lan")
     chat.press("tab")
-    chat.until(lambda lines: any(line.startswith("You: /resume session_") for line in lines))
+    chat.until(lambda lines: any(line.startswith(f"You: /resume {session}") for line in lines))
     chat.press("enter")
     chat.until_true(lambda: sum("Answer 1." in line for line in chat.everything) == 2)
     chat.at_prompt()
@@ -327,7 +331,7 @@ def test_a_line_typed_while_an_answer_streams_is_asked_after_it(chat: ChatScreen
     chat.enter("one")
     chat.shows("The first")
     chat.enter("two")
-    chat.until(lambda lines: any("two" in line for line in lines))
+    chat.until(lambda _: "1 queued" in chat.toolbar)
     chat.type("three, half")
     chat.until(lambda lines: any("three, half" in line for line in lines))
     assert llm.questions == ["one"]
