@@ -196,8 +196,8 @@ class Console:
             self._post(Typed(text))
             return True
         prompt, self.is_busy = self._prompt, True
-        self._post(Typed(text, shown=True))
         self._show_typed(prompt, text)
+        self._post(Typed(text, shown=True))
         return prompt == self._own_prompt
 
     def pressed(self) -> None:
