@@ -169,6 +169,7 @@ class Area(Container):
     def preferred_height(self, width: int, max_available_height: int) -> Dimension:
         """What the parts take; asked first, with the whole window."""
         self._window = max_available_height
+        self.room = max_available_height - sum(self._below(width, max_available_height))
         return Dimension.exact(sum(self._heights(width, max_available_height)))
 
     def write_to_screen(
@@ -194,7 +195,7 @@ class Area(Container):
 
     def _heights(self, columns: int, rows: int) -> list[int]:
         below = self._below(columns, rows)
-        room = self.room = rows - sum(below)
+        room = rows - sum(below)
         return [self._tail.preferred_height(columns, room).preferred, *below]
 
     def _below(self, columns: int, rows: int) -> list[int]:
