@@ -371,8 +371,8 @@ class TerminalModes:
             self._saved = termios.tcgetattr(0)
 
     def restore(self, *, console: bool) -> None:
-        """Put the modes back; does nothing where there was no terminal. `console`: it was more than a line
-        editor that had it, and may have left more behind."""
+        """Put the modes back; does nothing where there was no terminal. `console`: one had it, which may have
+        left more behind than modes."""
         if sys.platform == "win32" or self._saved is None:
             return
         import termios
@@ -387,17 +387,17 @@ class TerminalModes:
         before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with contextlib.suppress(termios.error):  # the terminal itself may be gone by now
             termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
-            self._end_what_was_begun(console=console)
+            if console:
+                self._end_what_was_begun()
         signal.signal(signal.SIGTTOU, before)
 
     @staticmethod
-    def _end_what_was_begun(*, console: bool) -> None:
-        """End what a line editor leaves behind when it is killed, bracketed paste (2004), and what the console
-        does: a frame in its middle (2026), a hidden cursor, colours, lines that are not broken (7)."""
+    def _end_what_was_begun() -> None:
+        """End what the console does: a frame in its middle (2026), a hidden cursor, colours, lines that are not
+        broken (7), bracketed paste (2004)."""
         terminal = next((fd for fd in (1, 2) if _is_open(fd) and os.isatty(fd)), None)
-        if terminal is not None and os.environ.get("TERM", "dumb") != "dumb":
-            frame = b"\x1b[?2026l\x1b[?25h\x1b[0m\x1b[?7h" if console else b""
-            os.write(terminal, frame + b"\x1b[?2004l")
+        if terminal is not None:
+            os.write(terminal, b"\x1b[?2026l\x1b[?25h\x1b[0m\x1b[?7h\x1b[?2004l")
 
 
 class TypeAhead:
