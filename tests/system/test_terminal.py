@@ -206,7 +206,7 @@ def test_without_a_database_the_chat_goes_on(terminal: Open) -> None:
 def test_a_killed_supervisor_leaves_the_terminal_as_it_was(chatbot: Chatbot, turns: int) -> None:
     # In a shell, as a person would: the one that is killed is not the leader of the session.
     script = '"$0" "$@"; echo "ended with $?"; read -r line'
-    command = chatbot.command("--backend", "sim")
+    command = chatbot.command("--backend", "sim", "--plain")
     shell = pexpect.spawn(
         "/bin/sh",
         ["-c", script, *command],

@@ -31,6 +31,7 @@ from chatbot.ui.terminal import Keys
 if TYPE_CHECKING:
     from chatbot.ui.console.adapt import Candidate
     from chatbot.ui.console.paint import Text
+    from chatbot.ui.console.past import Past
     from chatbot.ui.console.stage import Stage
 
 T = TypeVar("T")
@@ -145,7 +146,13 @@ class Console:
         self._stage, self._begun = stage, True
         stage.app.loop.call_soon(chat.start)  # type: ignore[union-attr] # it runs
         stage.app.loop.call_soon(stage.wake)  # type: ignore[union-attr]
-        threading.Thread(target=self._keep_history, args=(stage,), name="past", daemon=True).start()
+        from chatbot.ui.console.past import Past
+
+        past = Past(self._history_file)
+        stage.history.loaded(
+            past.load()
+        )  # some ms, and the first key may be the arrow that wants it
+        threading.Thread(target=self._keep_history, args=(past,), name="past", daemon=True).start()
         for _ in range(self._early_interrupts):
             stage.app.loop.call_soon(stage.interrupt)  # type: ignore[union-attr]
 
@@ -189,6 +196,11 @@ class Console:
         if self.is_busy:
             return ("dim", _BUSY_PROMPT.rjust(len(self._own_prompt)))
         return ("bold", self._prompt)
+
+    @property
+    def is_question(self) -> bool:
+        """Whether something is asked that is no part of the conversation: to stop means no."""
+        return self._prompt != self._own_prompt
 
     def typed(self, text: str) -> bool:
         """Post what was typed; return whether it belongs into the history."""
@@ -328,15 +340,8 @@ class Console:
         except OSError:
             self._gone = True
 
-    def _keep_history(self, stage: "Stage") -> None:
-        """Read the history, then write what is added to it: in a thread, since it may have to wait for others."""
-        if not self._history_file:
-            stage.call(stage.history.loaded, [])
-            return
-        from chatbot.ui.console.past import Past
-
-        past = Past(self._history_file)
-        stage.call(stage.history.loaded, past.load())
+    def _keep_history(self, past: "Past") -> None:
+        """Write what is added to the history: in a thread, since it may have to wait for others."""
         while True:
             if fault := past.take_fault():  # told once
                 self.say((("dim", fault),))

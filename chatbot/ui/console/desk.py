@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -26,6 +27,8 @@ from chatbot.ui.streams import TextNotices
 from chatbot.ui.view import Notices, View
 
 _SESSIONS = 50
+_FRESH_S = 2.0  # so long what was looked up is not looked up again
+_MOMENT_S = 0.25
 _OPTIONS = (
     "temperature",
     "top_p",
@@ -48,7 +51,8 @@ class ConsoleDesk:
         self._exchange: Exchange | None = None
         self._models: dict[str, tuple[str, ...]] = {}
         self._sessions: tuple[tuple[str, str], ...] = ()
-        self._asked_models: set[BackendName] = set()
+        self._looked_up: dict[str, float] = {}
+        self._told = threading.Event()
         self.console = Console(
             inbox.post,
             colour=settings.colour,
@@ -83,8 +87,6 @@ class ConsoleDesk:
 
     def run(self, work: Callable[[], ExitCode]) -> ExitCode:
         """Do the work in a thread of its own, while the terminal is the console's."""
-        if self._exchange is not None:
-            self._exchange.send(ListSessions(new_request_id(), _SESSIONS))
 
         def chat() -> ExitCode:
             threading.Thread(target=_load_markdown, name="markdown", daemon=True).start()
@@ -111,7 +113,7 @@ class ConsoleDesk:
     # --- what Tab offers -------------------------------------------------------------------------
 
     def _complete(self, before_cursor: str) -> Sequence[Candidate]:
-        self._look_up_models(before_cursor)
+        self._look_up(before_cursor)
         known = Known(
             self._state.backend,
             BACKEND_NAMES,
@@ -123,27 +125,36 @@ class ConsoleDesk:
         )
         return candidates(before_cursor, known)
 
-    def _look_up_models(self, before_cursor: str) -> None:
-        """Ask, once, for models that are about to be named; the next Tab knows them."""
-        if not before_cursor.startswith(("/model ", "/set-ollama-model ")):
+    def _look_up(self, before_cursor: str) -> None:
+        """Ask for the models or sessions that are about to be named, and wait a moment: they are mostly there
+        at once. What takes longer is known to the next Tab."""
+        command = before_cursor.split(" ", 1)[0] if " " in before_cursor else ""
+        if command in ("/model", "/set-ollama-model"):
+            backend: BackendName = "ollama" if command != "/model" else self._state.backend
+            self._ask(f"models of {backend}", lambda to: to.ask_models(backend))
+        elif command in ("/resume", "/delete"):
+            self._ask("sessions", _ask_sessions)
+
+    def _ask(self, what: str, ask: Callable[[Exchange], None]) -> None:
+        now = time.monotonic()
+        if self._exchange is None or now - self._looked_up.get(what, -_FRESH_S) < _FRESH_S:
             return
-        ollama = before_cursor.startswith("/set-ollama-model")
-        backend: BackendName = "ollama" if ollama else self._state.backend
-        if backend not in self._asked_models and self._exchange is not None:
-            self._asked_models.add(backend)
-            self._exchange.ask_models(backend)
+        self._looked_up[what] = now
+        self._told.clear()
+        ask(self._exchange)
+        self._told.wait(_MOMENT_S)
 
     def _know_models(self, listed: ModelsListed) -> None:
-        if listed.error:
-            self._asked_models.discard(listed.backend)
-        else:
+        if not listed.error:
             self._models[listed.backend] = listed.names
+        self._told.set()
 
     def _know_sessions(self, listed: Listed) -> None:
         names = listing.handles(session.session_id for session in listed.sessions)
         self._sessions = tuple(
             (names[session.session_id], listing.title(session)) for session in listed.sessions
         )
+        self._told.set()
 
     # --- signals ---------------------------------------------------------------------------------
 
@@ -155,6 +166,10 @@ class ConsoleDesk:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._inbox.post(Stop())
+
+
+def _ask_sessions(exchange: Exchange) -> None:
+    exchange.send(ListSessions(new_request_id(), _SESSIONS))
 
 
 def _load_markdown() -> None:

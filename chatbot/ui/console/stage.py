@@ -69,6 +69,8 @@ class Owner(Protocol):
 
     def take(self, columns: int, rows: int) -> tuple[list[Text], Sequence[Line]]: ...
     def prompt(self) -> Fragment: ...
+    @property
+    def is_question(self) -> bool: ...
     def typed(self, text: str) -> bool: ...
     def restore_modes(self) -> None: ...
     def pressed(self) -> None: ...
@@ -281,6 +283,9 @@ class Stage:
         """Stop what is going on; else clear the input; else leave, the second time."""
         if self._owner.is_busy:
             self._owner.pressed()
+        elif self._owner.is_question:
+            self.buffer.reset()
+            self._owner.pressed()
         elif self.buffer.text:
             self._twice.forget()
             self.buffer.reset()
@@ -292,7 +297,7 @@ class Stage:
 
     def escape(self) -> None:
         """Stop what is going on."""
-        if self._owner.is_busy:
+        if self._owner.is_busy or self._owner.is_question:
             self._owner.pressed()
 
     def end_of_file(self) -> None:
