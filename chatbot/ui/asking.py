@@ -145,8 +145,8 @@ class Asking:
             "backend": target.backend,
             "gen_ai.request.model": target.model,
         }
+        # Announced, so that it is known before what comes of it: it goes along with the question.
         span = self._recorder.span("chat_turn", parent=None, attributes=about).announce()
-        self._recorder.flush()  # so that it is known before what comes of it
         try:
             with self._recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:
                 if again:

@@ -176,8 +176,11 @@ class Exchange:
     # --- the other processes ---------------------------------------------------------------------
 
     def send(self, message: FromUi) -> None:
-        """Send a message. Raises MessageTooLarge."""
-        self._outbox.send(message)
+        """Send a message, behind what is recorded so far; from this thread if the supervisor has read all there
+        was: it would else wait until the console's thread lets the writer's run. Raises MessageTooLarge."""
+        self.recorder.flush(through=self._outbox.gather_offered)
+        self._outbox.gather(message)
+        self._outbox.flush()
 
     def models(self, backend: BackendName) -> ModelsListed:
         """Ask for the models of a backend and show them; Ctrl-C in a chat gives an empty list."""
