@@ -167,7 +167,7 @@ class Exchange:
     def show_state(self) -> None:
         """Have the state drawn that others have changed."""
         if self._console is not None:
-            self._console.changed()
+            self._console.state_changed()
 
     def _show_queue(self) -> None:
         self.state.queued = tuple(typed.text for typed in self._typed)

@@ -32,5 +32,5 @@ class Console(Keyboard, Protocol):
     def give_back(self, texts: Sequence[str]) -> None:
         """Put texts into the input."""
 
-    def changed(self) -> None:
-        """Something that is shown has changed."""
+    def state_changed(self) -> None:
+        """What stands in the state has changed."""

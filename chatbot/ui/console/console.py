@@ -270,22 +270,27 @@ class Console:
 
     def show(self, live: Live | None, finished: Iterable[Line] = ()) -> None:
         """Paint this above the input from now on. `finished` is what was shown before has still to write."""
-        self._add(finished, lambda: setattr(self, "_live", live))
+        self._add(finished, lambda: setattr(self, "_live", live), at_once=live is None)
 
     def changed(self) -> None:
-        """Something that is shown has changed."""
+        """What is live has changed."""
         if (stage := self._stage) is not None:
             stage.wake()
+
+    def state_changed(self) -> None:
+        """What the toolbar shows has changed: nobody waits for that."""
+        if (stage := self._stage) is not None:
+            stage.wake_later()
 
     def ask(self, prompt: str) -> None:
         """Wait for the person, with this prompt; nothing blocks here."""
         self._prompt, self.is_busy = prompt, False
-        self._changed_later()
+        self.state_changed()
 
     def busy(self) -> None:
         """Nobody is waited for: a key that stops something stops it."""
         self.is_busy = True
-        self._changed_later()
+        self.state_changed()
 
     def give_back(self, texts: Sequence[str]) -> None:
         """Put texts into the input, before what stands there."""
@@ -312,17 +317,19 @@ class Console:
         self._post(event)
         time.sleep(_YIELD_S)
 
-    def _changed_later(self) -> None:
-        if (stage := self._stage) is not None:
-            stage.wake_later()
-
-    def _add(self, written: Iterable[Line | str], also: Callable[[], None] | None = None) -> None:
+    def _add(
+        self,
+        written: Iterable[Line | str],
+        also: Callable[[], None] | None = None,
+        *,
+        at_once: bool = False,
+    ) -> None:
         with self._lock:
             if also is not None:
                 also()
             self._waiting += written
             if not self._ended:
-                self.changed()
+                self.changed() if at_once else self.state_changed()
                 return
             waiting, self._waiting = self._waiting, []
         self._put("".join(self._text(each) + "\n" for each in waiting))

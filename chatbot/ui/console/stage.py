@@ -40,7 +40,7 @@ from chatbot.ui.lines import Fragment, Line
 
 _CONTINUED = "... "
 _SIZE_S = 0.5  # between looks at the window's size where no signal tells of it
-_LATER_S = 0.002  # nobody sees that
+_LATER_S = 0.001  # nobody sees that; the first piece of an answer may come before it
 _HINT: Line = (("dim", "(Ctrl-C again, or Ctrl-D, leaves)"),)
 
 _STYLE = Style.from_dict(  # of the terminal's own colours, instead of prompt_toolkit's
@@ -94,7 +94,7 @@ class Stage:
         self._colour = colour
         self._pace = Pace()
         self._timer: asyncio.TimerHandle | None = None
-        self._wanted = False
+        self._wanted = self._later = False
         self._tail: Sequence[Line] = ()
         self._state: tuple[Line, ...] = ()
         self._twice = keys.Twice()
@@ -220,12 +220,17 @@ class Stage:
     def wake_later(self) -> None:
         """Something is to be drawn, but not before the chat's thread has done what it is about to do: both
         cannot run at once. From any thread."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.call_later, _LATER_S, self._due)
+        if not self._wanted and not self._later and self._loop is not None:
+            self._later = True
+            self._loop.call_soon_threadsafe(self._loop.call_later, _LATER_S, self._due_later)
+
+    def _due_later(self) -> None:
+        if self._later:  # no frame has come before
+            self._due()
 
     def draw(self) -> None:
         """Draw what there is now."""
-        self._wanted = False
+        self._wanted = self._later = False
         if self.app._running_in_terminal or self.app.is_done:  # what has the terminal wakes us
             return
         began = time.monotonic()
