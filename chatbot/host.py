@@ -478,6 +478,17 @@ def has_terminal() -> bool:
         return False
 
 
+def terminal_is_anothers() -> bool:
+    """Whether the terminal, the standard input, listens to another program by now: a shell, mostly, that was
+    told of the supervisor's end. False where nobody can tell."""
+    if sys.platform == "win32":
+        return False
+    try:
+        return os.tcgetpgrp(0) != os.getpgrp()
+    except OSError:
+        return False
+
+
 def stop_group() -> None:
     """Stop all processes of this group, as Ctrl-Z does, until the shell has them go on; not on Windows."""
     if sys.platform != "win32":

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import assert_never
 
+from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode, UsageError
 from chatbot.ids import new_session_id
 from chatbot.mailbox import Inbox, Outbox
@@ -177,7 +178,8 @@ class Ui:
             code = self._take_lines()
         except Leave as leave:
             code = leave.code
-        self._notices.say("Goodbye!")
+        if not host.terminal_is_anothers():  # a shell's, which shows its prompt there again
+            self._notices.say("Goodbye!")
         return code
 
     def _take_lines(self) -> ExitCode:

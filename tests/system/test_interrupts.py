@@ -185,7 +185,7 @@ def assert_usable(bash: Shell, pasting: bool) -> None:
     assert not bash.mode_is_on("2026")
     bash.enter("echo ok-$((40 + 2))")
     lines = bash.at_shell("ok-42")
-    assert any(line.endswith("$ echo ok-$((40 + 2))") for line in lines)
+    assert any(line.endswith("$ echo ok-$((40 + 2))") for line in lines), lines
     modes = " ".join(bash.run("stty -a", "icanon"))
     for mode in ("echo", "icanon", "isig", "icrnl", "opost", "onlcr"):
         assert f" {mode} " in modes

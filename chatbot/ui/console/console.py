@@ -41,6 +41,8 @@ _LEAVES_WITHIN_S = 10.0
 _SWITCH_S = (
     0.0005  # a frame under way must not keep the chat's thread, or the inbox's, from running
 )
+# Ends a frame in its middle, colours and lines that are not broken, erases what is behind the cursor, shows it.
+_LEFT_BEHIND = "\x1b[?2026l\x1b[0m\x1b[?7h\x1b[J\x1b[?25h"
 _YIELD_S = 0.0001  # what another thread takes to wake up
 _BUSY_PROMPT = "> "
 _PASTE_ON, _PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
@@ -162,6 +164,8 @@ class Console:
             self._ended, self._stage = True, None
             waiting, self._waiting = self._waiting, []
         self._put("".join(self._text(each) + "\n" for each in waiting))
+        if host.terminal_is_anothers():  # a shell may have written its prompt over the area already
+            self._send(_LEFT_BEHIND)
         self.close()
 
     def _on_sigint(self, number: int, frame: FrameType | None) -> None:
@@ -339,7 +343,11 @@ class Console:
 
     def _put(self, text: str) -> None:
         """Write to the terminal itself. One that is gone is written to no more."""
-        if self._gone or not text:
+        if text and not host.terminal_is_anothers():
+            self._send(text)
+
+    def _send(self, text: str) -> None:
+        if self._gone:
             return
         try:
             sys.stdout.write(text)

@@ -22,6 +22,7 @@ from prompt_toolkit.layout.screen import Char, Screen, Transparent, WritePositio
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.utils import get_cwidth
 
+from chatbot import host
 from chatbot.ui import lines
 from chatbot.ui.console.keys import CHORD_S
 from chatbot.ui.lines import Line
@@ -70,9 +71,13 @@ class Output(Vt100_Output):
                 self.flush()
 
     def flush(self) -> None:
-        """Write what has gathered, unless more is to come."""
-        if not self._depth:
-            super().flush()
+        """Write what has gathered, unless more is to come. In a terminal that is another's by now, as it is
+        when the supervisor was killed, nothing may stand over what that one shows."""
+        if self._depth:
+            return
+        if host.terminal_is_anothers():
+            self._buffer = []
+        super().flush()
 
 
 class Strip(Container):
