@@ -10,7 +10,6 @@ import os
 import sys
 from typing import assert_never
 
-from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode, UsageError
 from chatbot.ids import new_session_id
 from chatbot.mailbox import Inbox, Outbox
@@ -67,6 +66,7 @@ class Ui:
     ) -> None:
         self._settings = settings
         self._outbox = outbox
+        self._supervisor = os.getppid()
         chatting = settings.mode == "chat"
         conversation = Conversation(
             new_session_id(),
@@ -178,7 +178,7 @@ class Ui:
             code = self._take_lines()
         except Leave as leave:
             code = leave.code
-        if not host.terminal_is_anothers():  # a shell's, which shows its prompt there again
+        if os.getppid() == self._supervisor:  # else it was killed, and a shell has the terminal again
             self._notices.say("Goodbye!")
         return code
 
