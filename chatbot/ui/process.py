@@ -178,7 +178,9 @@ class Ui:
             code = self._take_lines()
         except Leave as leave:
             code = leave.code
-        if os.getppid() == self._supervisor:  # else it was killed, and a shell has the terminal again
+        if (
+            os.getppid() == self._supervisor
+        ):  # else it was killed, and a shell has the terminal again
             self._notices.say("Goodbye!")
         return code
 
