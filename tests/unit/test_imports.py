@@ -14,7 +14,9 @@ HEAVY = {
     "httpx",
     "opentelemetry",
     "prompt_toolkit",
-    "rich",
+    "markdown_it",
+    "pygments",
+    "wcwidth",
     "sqlite3",
     "uvloop",
 }

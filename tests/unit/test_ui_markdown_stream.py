@@ -115,7 +115,7 @@ def test_text_may_come_while_frames_are_drawn() -> None:
     assert tuple(found) == rendered("".join(parts), 80)
 
 
-@pytest.mark.parametrize("library", ["markdown_it", "pygments", "rich", "wcwidth"])
+@pytest.mark.parametrize("library", ["markdown_it", "pygments", "wcwidth"])
 def test_nothing_that_lays_out_is_loaded_before_there_is_something(library: str) -> None:
     code = (
         "import sys; from chatbot.ui.markdown.stream import MarkdownStream; "
