@@ -73,7 +73,7 @@ class Relay:
                 if data == "[DONE]":
                     found.append(usage)
                     usage = {}
-                elif data.startswith("{") and not data.startswith('{"models"'):
+                elif data.startswith("{"):
                     event = json.loads(data)
                     usage |= _integers(event.get("usage"))
                     usage |= _integers(event.get("message", {}).get("usage"))
