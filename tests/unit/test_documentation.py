@@ -90,6 +90,14 @@ def test_the_table_of_commands_is_what_the_chat_knows() -> None:
     ]
 
 
+def test_the_table_of_keys_is_what_the_chat_tells() -> None:
+    table = README[README.index("| key | what it does |") :].split("\n\n")[0]
+    assert table.splitlines()[2:] == [
+        f"| {', '.join(f'`{key}`' for key in keys.split(', '))} | {does} |"
+        for keys, does in command_table.KEYS
+    ]
+
+
 def test_the_table_of_sessions_has_every_action() -> None:
     table = README[README.index("| `sessions list") :].split("\n\n")[0]
     named = set(re.findall(r"`((?:sessions|cache) [a-z]+)", table))
