@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,16 @@ _HEADS = "model "  # its columns are as wide as what is below them
 
 def replayed(chat: ChatScreen, inputs: Sequence[str]) -> str:
     """Type each of these at a prompt, the last one ends the chat; return all that the terminal has then."""
-    for number, text in enumerate(inputs, 1):
+    for number in range(len(inputs)):
         chat.at_prompt()
-        chat.enter(text)
-        chat.shows(text)
-        chat.until_true(lambda count=number: len(typed(chat.everything)) >= count)
+        chat.enter(inputs[number])
+        chat.until_true(partial(_has, chat, inputs[: number + 1]))
     assert chat.ends() == 0
     return "\n".join((COMMAND, *chat.everything, ""))
+
+
+def _has(chat: ChatScreen, inputs: Sequence[str]) -> bool:
+    return typed(chat.everything) == list(inputs)
 
 
 def typed(lines: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ import random
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pyte
@@ -316,7 +317,7 @@ def completions(batches: Batches, tty: Tty) -> Iterable[None]:
                 [*zip(names, reversed(names), strict=True)],
                 aliases=dict(zip(reversed(names), names, strict=True)),
             )
-            offers = Offers(lambda before, known=known: candidates(before, known))
+            offers = Offers(partial(candidates, known=known))
             for before in ("/model ", "/resume ", "/switch "):
                 for each in offers.get_completions(Document(before), CompleteEvent()):
                     tty.write(f"{each.text} {each.display_text} {each.display_meta_text}\n")
