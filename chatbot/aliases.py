@@ -1,6 +1,5 @@
 """Whom to ask, as a person writes it: `openai`, `ollama:llama3.2:1b`, or a name from `[aliases]`. Pure."""
 
-import difflib
 from collections.abc import Mapping
 from typing import get_args
 
@@ -26,6 +25,8 @@ def parse_target(text: str, aliases: Aliases) -> tuple[BackendName, str]:
             return backend, normalise_ollama_model(
                 model
             ) if model and backend == "ollama" else model
+    import difflib  # here: only a mistyped name has to wait for it
+
     known = (*BACKEND_NAMES, *aliases)
     close = difflib.get_close_matches(head.strip().lower(), known, n=1)
     hint = f", did you mean {close[0]}?" if close else ""

@@ -4,9 +4,7 @@ Owns what can be wrong with the text of the file: every mistake is one line that
 what is allowed. What a value is merged with, and which one wins, is said by `settings`.
 """
 
-import difflib
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -84,6 +82,8 @@ _EXPECTED: dict[object, str] = {
 
 def parse_config(text: str, path: str = NAME) -> ConfigFile:
     """Parse the text of the file at `path`. Raises UsageError."""
+    import tomllib  # here: who only knows what the tables are called reads no file
+
     try:
         return _config(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, UsageError) as error:
@@ -131,7 +131,7 @@ def _config(tables: dict[str, Any]) -> ConfigFile:
         options=_options("options", nested["options"]),
         backends=_backends(nested["backends"]),
         cache=cache,
-        prices=dict(_price(key, table) for key, table in nested["prices"].items()),
+        prices=_prices(nested["prices"]),
         aliases=_aliases(nested["aliases"]),
     )
 
@@ -152,6 +152,19 @@ def _backends(tables: dict[str, Any]) -> dict[BackendName, BackendTable]:
             _, model = _target(f"{key}.model", f"{backend}:{table.model}", {})
             table = msgspec.structs.replace(table, model=model)
         found[backend] = msgspec.structs.replace(table, options=options)
+    return found
+
+
+def _prices(tables: dict[str, Any]) -> dict[str, Price]:
+    found: dict[str, Price] = {}
+    names: dict[str, str] = {}
+    for name, given in tables.items():
+        target, price = _price(name, given)
+        if target in found:
+            raise UsageError(
+                f'prices."{name}": it is the same model as prices."{names[target]}", keep one of them'
+            )
+        found[target], names[target] = price, name
     return found
 
 
@@ -247,6 +260,8 @@ def _above_0(key: str, value: int | float | None, most: int) -> None:
 
 def _no_such(key: str, name: str, known: Iterable[str], what: str = "key") -> str:
     """Return the line for a name that is none."""
+    import difflib  # here: only a mistyped name has to wait for it
+
     known = tuple(known)
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f", did you mean {close[0]}?" if close else ""

@@ -5,7 +5,6 @@ What the actions are, and what each does, is said by `manage` and `trace`.
 """
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TextIO
@@ -89,6 +88,8 @@ def choose(program: Program, argv: list[str]) -> Chosen | int:
     if name in ("", "-h", "--help"):
         _say_actions(program, sys.stdout if name else sys.stderr)
         return 0 if name else 2
+    import difflib  # here: only a mistyped name has to wait for it
+
     close = difflib.get_close_matches(name, program.actions, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(program.actions)}"
     return refuse(f"{program.name} has no action {name!r}: {hint}")

@@ -1,7 +1,6 @@
 """The chat, one answer, a script; and `models`: their options, and how stdin is taken."""
 
 import argparse
-import difflib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -80,7 +79,12 @@ def chat_parser(*, models: bool = False) -> argparse.ArgumentParser:
     cache = parser.add_mutually_exclusive_group().add_argument
     cache("--no-cache", action="store_true", help="neither look up nor save answers in the cache")
     cache("--refresh", action="store_true", help="ask anew and replace the cached answer")
-    add("-x", "--extract", action="store_true", help="print only the first code block of an answer")
+    add(
+        "-x",
+        "--extract",
+        action="store_true",
+        help="print only the first code block of an answer; without one, all of it",
+    )
     add("--version", action="version", version=f"chatbot {__version__}")
     return parser
 
@@ -125,6 +129,8 @@ def run_chat(argv: list[str], *, models: bool) -> int:
 def _hint(words: list[str]) -> None:
     """Tell, before it is asked, that a prompt looks like a program whose name is mistyped: such as
     `sesions list`. It is asked all the same."""
+    import difflib  # here: only a prompt has to wait for it
+
     from chatbot.cli.config import CONFIG
     from chatbot.cli.manage import MANAGED
     from chatbot.cli.trace import TRACING

@@ -4,7 +4,6 @@ Nothing heavy is imported here before it is used. Called by the programs beside 
 """
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -41,6 +40,8 @@ class Parser(argparse.ArgumentParser):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return the end of a line that tells what a mistyped word may have been; or nothing."""
+    import difflib  # here: only a mistyped name has to wait for it
+
     close = difflib.get_close_matches(word, known, n=1) if word else []
     return f", did you mean {close[0]}?" if close else ""
 
@@ -101,7 +102,7 @@ def read_config(given: str | None) -> Config:
     if not is_named and not os.path.exists(path):
         return Config("", path, exists=False)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # some editors begin it with a BOM
             return Config(file.read(), path, exists=True)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the configuration file {path}: {error}") from error

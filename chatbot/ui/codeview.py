@@ -9,7 +9,7 @@ from chatbot.ui.view import Notices, describe
 
 
 class CodeView(TextView):
-    """Shows nothing of an answer while it comes; where it has no code, all of it when it is over."""
+    """Shows nothing of an answer while it comes; where it has no code, all of it when it is over, and says so."""
 
     def __init__(self, stdout: TextIO, notices: Notices) -> None:
         super().__init__(stdout, notices)
@@ -31,6 +31,8 @@ class CodeView(TextView):
             text = terminal.completion.text
             found = code.blocks(text)
             wanted = found[0].text if found else text
+            if not found:
+                self._lines.say("no code block in the answer: this is all of it")
             self._stdout.write(wanted if wanted.endswith("\n") else f"{wanted}\n")
         if line := describe(terminal):
             self._lines.say(line)

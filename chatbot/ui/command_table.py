@@ -3,7 +3,6 @@
 `commands` says what each of them means.
 """
 
-import difflib
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
@@ -193,7 +192,7 @@ GROUPS: tuple[tuple[str, tuple[Command, ...]], ...] = (
     ("Models", _MODELS),
     ("Seeing", _SEEING),
 )
-_KEYS = (
+KEYS = (
     ("Enter", "send; while an answer streams, it is queued"),
     ("Ctrl-J, Alt-Enter", "a new line"),
     ('"""', "begins and ends a text of several lines"),
@@ -203,6 +202,8 @@ _KEYS = (
     ("Ctrl-C, Esc", "stop the answer, and keep what came"),
     ("Ctrl-C", "else: clear the input; twice when empty: leave"),
     ("Ctrl-D", "leave, when the input is empty"),
+    ("Ctrl-Z", "suspend the program; fg goes on with it"),
+    ("Ctrl-L", "clear the screen; the scrollback stays"),
 )
 
 COMMANDS = tuple(command for _, group in GROUPS for command in group)
@@ -215,7 +216,7 @@ def _help() -> str:
     lines: list[str] = []
     for title, group in GROUPS:
         lines += (title, *(_row(", ".join(each.names), each.line) for each in group), "")
-    lines += ("Keys, unless --plain", *(_row(*each) for each in _KEYS))
+    lines += ("Keys, unless --plain", *(_row(*each) for each in KEYS))
     return "\n".join(lines)
 
 
@@ -241,6 +242,8 @@ def find(name: str) -> Command | None:
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """Return the name that was probably meant by a word that is none of them; empty where none is near."""
+    import difflib  # here: only a mistyped name has to wait for it
+
     known = list(names)
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
     if close:

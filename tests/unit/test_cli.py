@@ -355,6 +355,13 @@ def test_other_prompts_have_no_hint(
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_file_may_begin_with_the_mark_that_some_editors_put_there(
+    run: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_bytes(b'\xef\xbb\xbfbackend = "sim"\r\nworkers = 3\r\n')
+    assert run("hi").ui.target.backend == "sim"
+
+
 def test_an_alias_is_a_model_and_the_code_alone_may_be_wanted(
     run: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -90,6 +90,14 @@ def test_the_table_of_commands_is_what_the_chat_knows() -> None:
     ]
 
 
+def test_the_table_of_keys_is_what_the_chat_tells() -> None:
+    table = README[README.index("| key | what it does |") :].split("\n\n")[0]
+    assert table.splitlines()[2:] == [
+        f"| {', '.join(f'`{key}`' for key in keys.split(', '))} | {does} |"
+        for keys, does in command_table.KEYS
+    ]
+
+
 def test_the_table_of_sessions_has_every_action() -> None:
     table = README[README.index("| `sessions list") :].split("\n\n")[0]
     named = set(re.findall(r"`((?:sessions|cache) [a-z]+)", table))
@@ -135,6 +143,27 @@ def test_the_lists_of_sessions_look_as_it_shows_them(monkeypatch: pytest.MonkeyP
     (shown,) = [text for _, text in BLOCKS if "sessions list" in text]
     for line in (*listing.sessions([sky, other]), *listing.found([hit])):
         assert f"{line}\n" in shown
+
+
+def test_the_architecture_has_the_layers_that_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    (layers,) = [
+        each["layers"] for each in contracts["importlinter"]["contracts"] if "layers" in each
+    ]
+    shown = " → ".join(layers).replace("chatbot.", "")
+    assert f"\n{shown}\n" in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("room", ["ui", "ui/console", "ui/markdown"])
+def test_the_map_of_a_room_has_all_that_is_in_it(room: str) -> None:
+    about, *modules = sorted((ROOT / "chatbot" / room).glob("*.py"))
+    assert about.name == "__init__.py"
+    text = about.read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", text))
+    assert {module.stem for module in modules} <= named
+    if room != "ui":  # whose map has many in a line
+        listed = set(re.findall(r"^ {4,6}(\w+) +\S", text, re.MULTILINE))
+        assert listed == {module.stem for module in modules}
 
 
 def test_the_bounds_of_the_cache_it_shows_are_the_defaults() -> None:

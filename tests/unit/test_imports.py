@@ -98,6 +98,12 @@ def test_a_console_without_an_answer_loads_nothing_that_draws_one() -> None:
     assert not loaded & {"markdown_it", "pygments", "wcwidth"}
 
 
+def test_the_first_prompt_waits_for_nothing_that_only_comes_after_it() -> None:
+    """It is written by the desk, before the console is run."""
+    loaded = loaded_by("import chatbot.ui.process, chatbot.ui.console.desk")
+    assert not loaded & (HEAVY | {"difflib", "hashlib", "rich", "ssl", "tomllib"})
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [

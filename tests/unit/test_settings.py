@@ -414,6 +414,11 @@ def test_only_this_machine_is_loopback(host: str, here: bool) -> None:
         ("[prices.openai]\ninput = 1", ['prices."openai"', '[prices."openai:MODEL"]']),
         ('[prices."openai:*"]\ninput = 1', ['prices."openai:*"', '[prices."openai:MODEL"]']),
         ('[prices."gpt:x"]\ninput = 1', ['prices."gpt:x"', "ollama, anthropic"]),
+        (
+            '[prices."ollama:x"]\ninput = 1\noutput = 1\n'
+            '[prices."ollama:x:latest"]\ninput = 2\noutput = 2',
+            ['prices."ollama:x:latest": it is the same model as prices."ollama:x"'],
+        ),
         ('[prices."openai:x"]\ninput = 1', ['prices."openai:x": output is missing', "dollars"]),
         ('[prices."openai:x"]\ninputs = 1', ['"openai:x".inputs', "did you mean input?"]),
         ('[prices."openai:x"]\ninput = 1\noutput = -1', ['"openai:x".output: -1', "from 0 to"]),

@@ -1,7 +1,7 @@
 """Whatever a model says, a terminal meets nothing but text, ends of lines, tabs and our own colours.
 
-A million pieces of hostile text, cut anywhere, go through every way to the terminal; what comes out of it
-is read by pyte, which tells of all that is not text, and once more by a regular expression.
+More than a million pieces of hostile text, cut anywhere, go through the ways to the terminal; what comes out of
+it is read by pyte, which tells of all that is not text, and once more by a regular expression.
 
 Another sink is one more function in SINKS: it takes the pieces in batches and a terminal to write to, and
 yields behind each batch, for what was written to be read.
@@ -12,18 +12,34 @@ import random
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pyte
 import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 
-from chatbot.messages import Target
+from chatbot.messages import Answered, Completion, Failed, SearchHit, Session, StoredMessage, Target
 from chatbot.ui import lines
+from chatbot.ui.console.adapt import Offers
+from chatbot.ui.console.complete import Known, candidates
+from chatbot.ui.console.notices import ConsoleNotices
+from chatbot.ui.console.paint import row_of
+from chatbot.ui.console.toolbar import toolbar
+from chatbot.ui.console.view import ConsoleView
+from chatbot.ui.lines import Line
+from chatbot.ui.live import Live
+from chatbot.ui.markdown.stream import MarkdownStream
+from chatbot.ui.state import State
 from chatbot.ui.streams import TextNotices
 from chatbot.ui.textview import TextView
+from tests.screens import FakeScreen
 
-PIECES = 200_000  # for each sink
+PIECES = 80_000  # for each sink
 BATCH = 5_000
+FRAME = 250  # pieces from one frame of the console to the next
+COLUMNS = 90
 SEED = 20_250_731
 
 STYLES = (
@@ -160,8 +176,163 @@ def _lines(batches: Batches, tty: Tty, *, colour: bool) -> Iterable[None]:
         yield
 
 
-SINKS: tuple[Sink, ...] = (answers, thoughts, notices, plain_lines, coloured_lines)
-COLOURED = (plain_lines, coloured_lines)  # these have styles of their own; the others have none
+# --- the console: what is finished is written, what still changes is painted as cells ---------------
+
+
+class Drawn:
+    """A console of which all that it writes and paints goes to the same terminal."""
+
+    def __init__(self, tty: Tty) -> None:
+        self.screen = FakeScreen(COLUMNS)
+        self.view = ConsoleView(self.screen, colour=True)
+        self._tty = tty
+
+    def frame(self, live: Live | None = None) -> None:
+        """Draw what there is now."""
+        live = live or self.screen.live
+        if live is not None:
+            finished, tail = live.frame(COLUMNS, 20)
+            self.screen.lines += finished
+            for each in tail:
+                self.paint(each)
+        self.flush()
+
+    def paint(self, line: Line) -> None:
+        """Paint a line as the area at the bottom does."""
+        cells = row_of(line, COLUMNS, colour=True).values()
+        self._tty.write("".join(cell.char for cell in cells) + "\n")
+
+    def flush(self) -> None:
+        """Write what goes into the scrollback."""
+        self._tty.write(lines.joined(self.screen.lines, colour=True))
+        self.screen.lines.clear()
+
+
+def markdown(batches: Batches, tty: Tty) -> Iterable[None]:
+    """The rendering alone, in wide and in narrow windows."""
+    for number, batch in enumerate(batches):
+        drawn, stream = Drawn(tty), MarkdownStream()
+        for at in range(0, len(batch), FRAME):
+            for piece in batch[at : at + FRAME]:
+                stream.feed(piece)
+            finished, tail = stream.frame(COLUMNS if number % 2 else 25)
+            drawn.screen.write((*finished, *tail))
+        drawn.screen.write(stream.end(COLUMNS))
+        drawn.flush()
+        yield
+
+
+def console_answers(batches: Batches, tty: Tty) -> Iterable[None]:
+    """A turn, its answer by a model of such a name."""
+    return _turns(batches, tty, reasoning=False)
+
+
+def console_thoughts(batches: Batches, tty: Tty) -> Iterable[None]:
+    """Thinking, and what is shown of it on demand."""
+    return _turns(batches, tty, reasoning=True)
+
+
+def _turns(batches: Batches, tty: Tty, *, reasoning: bool) -> Iterable[None]:
+    drawn = Drawn(tty)
+    for batch in batches:
+        drawn.view.begin("r", "s", Target("sim", batch[0]))
+        for number, piece in enumerate(batch):
+            drawn.view.delta("r", piece, reasoning=reasoning)
+            if not number % FRAME:
+                drawn.frame()
+        text = "".join(batch)
+        answer = Completion("" if reasoning else text, batch[1], finish_reason=batch[2])
+        drawn.view.end(Answered("r", 1, answer), answer.text)
+        if reasoning:
+            drawn.view.thoughts(text)
+        drawn.frame()
+        yield
+
+
+def console_fans(batches: Batches, tty: Tty) -> Iterable[None]:
+    """Several answers beside each other, under their headings; one fails with such an error."""
+    drawn = Drawn(tty)
+    for batch in batches:
+        drawn.view.begin_fan([("a", Target("sim", batch[0])), ("b", Target("sim", batch[1]))], "s")
+        for number, piece in enumerate(batch):
+            drawn.view.delta("ab"[number % 2], piece, reasoning=number % 5 == 0)
+            if not number % FRAME:
+                drawn.frame()
+        drawn.view.end(Failed("a", 1, "server_error", "".join(batch[:9])), "")
+        drawn.view.end(Answered("b", 1, Completion("".join(batch), batch[2])), "")
+        drawn.frame()
+        drawn.view.end_fan()
+        drawn.frame()
+        yield
+
+
+def console_notices(batches: Batches, tty: Tty) -> Iterable[None]:
+    """Lines and blocks above the input."""
+    drawn = Drawn(tty)
+    said = ConsoleNotices(drawn.screen)
+    for batch in batches:
+        for number, piece in enumerate(batch):
+            (said.say, said.block, drawn.view.aside)[number % 3](piece)
+        drawn.flush()
+        yield
+
+
+def console_past(batches: Batches, tty: Tty) -> Iterable[None]:
+    """What was said before: sessions, questions, answers, errors, and what a search has found."""
+    drawn = Drawn(tty)
+    view = drawn.view
+    for batch in batches:
+        for at in range(0, len(batch), 10):
+            a, b, c, d, e, f, *rest = batch[at : at + 10]
+            view.heading(Session(a, b, 0.0, c, d))
+            view.sessions([Session(c, d, 0.0, a, b)])
+            text = "".join(rest)
+            view.message("s", StoredMessage("user", text, "complete", 0.0), unanswered=True)
+            said = StoredMessage("assistant", e + text, "failed", 0.0, model=a, error=f)
+            view.message("s", said, unanswered=False, sibling=b)
+            view.found([SearchHit(c, d, 1, "assistant", 0.0, text, ((0, 1), (2, len(text))))])
+        drawn.flush()
+        yield
+
+
+def toolbars(batches: Batches, tty: Tty) -> Iterable[None]:
+    """The line of state."""
+    drawn = Drawn(tty)
+    for batch in batches:
+        for a, b, c, d, e in zip(*[iter(batch)] * 5, strict=True):
+            state = State(a, b, "sim", c, 90, 100, not_saving=d, activity=e, queued=(a,))
+            drawn.paint(toolbar(state, COLUMNS))
+        yield
+
+
+def completions(batches: Batches, tty: Tty) -> Iterable[None]:
+    """What Tab offers: what is shown, what stands beside it, and what it would type."""
+    for batch in batches:
+        for at in range(0, len(batch), 100):
+            names = batch[at : at + 100]
+            known = Known(
+                "sim",
+                ("sim",),
+                {"sim": names},
+                [*zip(names, reversed(names), strict=True)],
+                aliases=dict(zip(reversed(names), names, strict=True)),
+            )
+            offers = Offers(partial(candidates, known=known))
+            for before in ("/model ", "/resume ", "/switch "):
+                for each in offers.get_completions(Document(before), CompleteEvent()):
+                    tty.write(f"{each.text} {each.display_text} {each.display_meta_text}\n")
+        yield
+
+
+CONSOLE: tuple[Sink, ...] = (
+    *(markdown, console_answers, console_thoughts, console_fans),
+    *(console_notices, console_past),
+)
+SINKS: tuple[Sink, ...] = (
+    *(answers, thoughts, notices, plain_lines, coloured_lines),
+    *(*CONSOLE, toolbars, completions),
+)
+COLOURED = (plain_lines, coloured_lines, *CONSOLE)  # these have styles of their own
 OWN_CODES = {0, 1, 2, 3, 4, 7, 9, *range(30, 38), *range(40, 48), *range(90, 98), *range(100, 108)}
 
 

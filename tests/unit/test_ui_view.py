@@ -27,6 +27,7 @@ from chatbot.messages import (
     Target,
     Terminal,
 )
+from chatbot.ui.codeview import CodeView
 from chatbot.ui.jsonview import JsonView
 from chatbot.ui.stats import Stats, Used
 from chatbot.ui.streams import TextNotices
@@ -108,6 +109,17 @@ def test_a_line_that_is_ended_is_not_ended_twice(streams: Streams) -> None:
 def test_what_was_not_streamed_is_shown_at_the_end(streams: Streams) -> None:
     show(TextView(streams.stdout, streams.notices), answered("one two"), "one")
     assert streams.out == "one two\n"
+
+
+def test_the_first_code_block_is_all_of_stdout(streams: Streams) -> None:
+    show(CodeView(streams.stdout, streams.notices), answered("Do:\n\n```sh\nls\n```\nthen rest"))
+    assert (streams.out, streams.err) == ("ls\n", "")
+
+
+def test_an_answer_without_a_code_block_is_whole_and_told_as_such(streams: Streams) -> None:
+    show(CodeView(streams.stdout, streams.notices), answered("Just do it."))
+    assert streams.out == "Just do it.\n"
+    assert streams.err == "no code block in the answer: this is all of it\n"
 
 
 def test_the_chat_marks_who_speaks_on_stderr(streams: Streams) -> None:

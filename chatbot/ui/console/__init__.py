@@ -7,11 +7,16 @@ being answered above it, a line of state below it.
     keys        which key does what
     paint       how the area at the bottom and the scrollback above it are put on the terminal
     frames      when a frame may be drawn; pure
-    editor      the person's own editor, on a text
     past        the history of what was typed, on disk, shared by all instances
     compose     what was typed as a message: blocks between \"\"\", lines to be continued; pure
     complete    what Tab offers; pure
     toolbar     the line of state; pure
-    view        a turn as it is shown: markdown, thinking, footer, several answers side by side
+    view        a turn as it is shown, and all else that the chat shows, by way of
+      answer    one answer while it comes: waiting, thinking, text
+      several   several of them, side by side where there is room
+      watch     a table that is painted anew: /top
+      rendering the Markdown of answers, loaded with the first of them
+    notices     lines for the person, above the input
     columns     texts side by side; pure
+    desk        puts it all together for `process`
 """

@@ -4,10 +4,9 @@ It is exactly one line, however narrow the terminal: what matters least goes fir
 (that nothing is saved, what is going on) last.
 """
 
-from wcwidth import wcwidth
-
 from chatbot.sanitize import one_line
 from chatbot.ui import listing
+from chatbot.ui.console.columns import width
 from chatbot.ui.lines import Fragment, Line
 from chatbot.ui.state import State
 
@@ -109,11 +108,7 @@ def _activity(state: State) -> list[Fragment]:
 
 
 def _width(shown: list[Fragment]) -> int:
-    return sum(_columns(text) for _, text in shown) + len(_SEPARATOR) * (len(shown) - 1) + 2
-
-
-def _columns(text: str) -> int:
-    return sum(max(wcwidth(character), 0) for character in text)  # as prompt_toolkit counts
+    return sum(width(text) for _, text in shown) + len(_SEPARATOR) * (len(shown) - 1) + 2
 
 
 def _clipped(shown: list[Fragment], columns: int) -> Line:
@@ -126,7 +121,7 @@ def _clipped(shown: list[Fragment], columns: int) -> Line:
     kept: list[Fragment] = []
     for style, text in line:
         for end, character in enumerate(text):
-            left -= _columns(character)
+            left -= width(character)
             if left < 0:
                 kept.append((style, text[:end]))
                 return tuple(fragment for fragment in kept if fragment[1])
