@@ -384,9 +384,11 @@ class TerminalModes:
             return
 
         # A background process that sets modes is stopped by SIGTTOU unless it ignores it.
+        # Nothing waits here for a terminal that does not read, as one does not after Ctrl-S.
         before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with contextlib.suppress(termios.error):  # the terminal itself may be gone by now
-            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
+            termios.tcsetattr(0, termios.TCSANOW, self._saved)
+        with contextlib.suppress(OSError):  # likewise
             if console:
                 self._end_what_was_begun()
         signal.signal(signal.SIGTTOU, before)
@@ -395,9 +397,11 @@ class TerminalModes:
     def _end_what_was_begun() -> None:
         """End what the console does: a frame in its middle (2026), a hidden cursor, colours, lines that are not
         broken (7), bracketed paste (2004)."""
-        terminal = next((fd for fd in (1, 2) if _is_open(fd) and os.isatty(fd)), None)
-        if terminal is not None:
+        terminal = os.open("/dev/tty", os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
             os.write(terminal, b"\x1b[?2026l\x1b[?25h\x1b[0m\x1b[?7h\x1b[?2004l")
+        finally:
+            os.close(terminal)
 
 
 class TypeAhead:

@@ -1,7 +1,7 @@
 """A small chat behind the console, to be run in a terminal of its own: it says what it was told.
 
 Its arguments are NAME=VALUE: `history` a file, `tail` how many of the lines that come are not finished,
-`no_colour`. What it does with a line is in `Chat`.
+`no_colour`, `under_way` a line of an answer that goes on from the start. What it does with a line is in `Chat`.
 """
 
 import contextlib
@@ -134,6 +134,10 @@ class Chat:
 
     def run(self) -> ExitCode:
         """Do what the events say, to the end."""
+        if goes_on := OPTIONS.get("under_way"):
+            self._live = Growing()
+            self._live.add(line(goes_on))
+            self._console.show(self._live)
         while True:
             event = self._inbox.get()
             match event:

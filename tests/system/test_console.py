@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -37,13 +38,25 @@ PROMPT = "You:"
 BUSY = "   >"
 
 
+class Terminal(pyte.HistoryScreen):
+    """One that takes what is erased from its first cell on for a window that is cleared, and keeps it in the
+    scrollback, as tmux does."""
+
+    def erase_in_display(self, how: int = 0, *args: Any, **private: Any) -> None:
+        if not how and not self.cursor.x and not self.cursor.y:
+            self.history.top.extend(
+                copy(self.buffer[y]) for y in range(len(_trimmed(self.display)))
+            )
+        super().erase_in_display(how, *args, **private)
+
+
 class Window:
     """The program in a terminal of its own, and what that terminal shows."""
 
     def __init__(
         self, *options: str, command: tuple[str, ...] = (), cwd: Path = ROOT, **environment: str
     ) -> None:
-        self.screen = pyte.HistoryScreen(COLUMNS, ROWS, history=20_000)
+        self.screen = Terminal(COLUMNS, ROWS, history=20_000)
         self._stream = pyte.Stream(self.screen)
         self.raw = ""
         program = command or (sys.executable, "-m", "tests.system.console_room", *options)
@@ -268,12 +281,35 @@ def test_an_answer_to_a_question_is_no_history(window: Window) -> None:
     window.shows("You: sure")
 
 
+@pytest.mark.parametrize("key", [CTRL_C, ESC])
+def test_a_question_that_is_not_answered_stays_to_be_read(window: Window, key: str) -> None:
+    window.type("sure\r")
+    window.shows("Sure? [y/N]")
+    window.type("ye", key)
+    window.shows("You: sure", "Sure? [y/N]", "pressed Pressed", PROMPT)
+
+
 def test_ctrl_l_empties_the_window(window: Window) -> None:
     window.type("one\r")
     window.shows("You: one", "said 'one'", PROMPT)
     window.type("two", CTRL_L)
     window.until(lambda lines: lines == ["You: two", STATE])
     assert window.cursor == (8, -2)
+
+
+def test_nothing_of_the_window_is_doubled_in_the_scrollback(begin: Begin) -> None:
+    window = begin("tail=100")
+    window.shows(PROMPT)
+    wide = "x" * (COLUMNS + 20)
+    window.type("begin\r", "grow a 50\r", f"more {wide}\r")
+    window.until(lambda lines: "a49" in lines)
+    window.type("end\r")
+    window.shows("ended", PROMPT)
+    window.resize(COLUMNS - 10, ROWS)
+    window.until(lambda lines: lines[-1].startswith(STATE))
+    lines = window.all_lines
+    assert [line for line in lines if line[:1] == "a"] == [f"a{n}" for n in range(50)]
+    assert sum(line.startswith(STATE) for line in lines) == 1
 
 
 # --- leaving, and interrupting --------------------------------------------------------------------
@@ -303,6 +339,14 @@ def test_ctrl_c_and_esc_stop_what_is_going_on(window: Window, key: str) -> None:
     window.shows("a2", "a3", "a4", f"{BUSY} typed")
     window.type(key)
     window.shows("a4", "pressed Pressed", "You: typed")
+
+
+@pytest.mark.parametrize("key", [CTRL_C, ESC])
+def test_what_goes_on_from_the_start_is_stopped_too(begin: Begin, key: str) -> None:
+    window = begin("under_way=half of it")
+    window.shows("half of it", BUSY)
+    window.type(key)
+    window.shows("half of it", "pressed Pressed", PROMPT)
 
 
 def test_esc_at_the_prompt_is_harmless_and_alt_keys_still_work(window: Window) -> None:
@@ -401,9 +445,16 @@ def test_lines_from_the_chat_come_above_the_input(window: Window) -> None:
 
 def test_texts_are_given_back_before_what_is_typed(window: Window) -> None:
     window.type("back one|two\r")
-    window.shows("You: one", "... two")
+    window.shows("You: one", "...", "... two")
     window.type("\r")
-    window.until(lambda lines: r"said 'one\ntwo'" in lines)
+    window.until(lambda lines: r"said 'one\n\ntwo'" in lines)
+
+
+def test_commands_are_not_given_back_but_told(window: Window) -> None:
+    window.type("back one|/quit|/rename it\r")
+    window.shows("(not done: /quit, /rename it)", "You: one")
+    window.type("\r")
+    window.shows("said 'one'", PROMPT)
 
 
 def test_nothing_that_is_shown_drives_the_terminal(window: Window) -> None:

@@ -415,6 +415,7 @@ def test_a_killed_console_comes_back_with_its_conversation(chat: ChatScreen) -> 
     chat.ui_pid(after=pid)
     chat.until_true(lambda: sum("Answer 1." in line for line in chat.everything) == 2)
     chat.at_prompt()
+    assert chat.everything.count("=== chatbot ===") == 2  # not behind the prompt of the other
     ask(chat, "typing works", "Answer 2.")
     leave(chat)
 
@@ -430,6 +431,22 @@ def test_a_console_killed_in_mid_answer_comes_back_and_shows_all_of_it(
     chat.ui_pid(after=pid)
     answer.go_on()
     chat.shows("Half The end.")
+    leave(chat)
+
+
+@pytest.mark.parametrize("key", ["ctrl-c", "esc"])
+def test_an_answer_in_which_the_console_was_killed_can_be_stopped(
+    key: str, chat: ChatScreen, llm: Llm
+) -> None:
+    llm.will("Half", held=True)
+    chat.enter("hello")
+    chat.shows("Half")
+    pid = chat.ui_pid()
+    os.kill(pid, signal.SIGKILL)
+    chat.ui_pid(after=pid)
+    chat.until_true(lambda: sum("Half" in line for line in chat.everything) == 2)
+    chat.press(key)
+    chat.shows("(cancelled")
     leave(chat)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatbot import host
+from tests.fakes import eventually
 
 
 @pytest.mark.parametrize("code", [-signal.SIGTERM, -signal.SIGINT, 0xC000013A])
@@ -107,3 +108,42 @@ def test_the_clipboard_that_is_tried_is_the_persons_own(
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)
     assert [command[0] for command, _ in host.copying_tools(around)] == names
+
+
+RESTORES = """
+import os, sys
+from chatbot import host
+modes = host.TerminalModes()
+os.set_blocking(1, False)
+try:
+    while True:
+        os.write(1, b"x" * 100)
+except BlockingIOError:
+    os.set_blocking(1, True)
+modes.restore(console=True)
+os._exit(7)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_that_does_not_read_keeps_nobody_who_gives_it_back() -> None:
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", RESTORES])
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        which, status = os.waitpid(pid, os.WNOHANG)
+        ended.extend([os.waitstatus_to_exitcode(status)] if which else [])
+        return bool(ended)
+
+    try:
+        assert eventually(has_ended, 20)
+        assert ended == [7]
+    finally:
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(terminal)

@@ -26,9 +26,11 @@ from chatbot.settings import Price
 from chatbot.ui.console.answer import LEAD
 from chatbot.ui.console.notices import ConsoleNotices
 from chatbot.ui.console.view import ConsoleView
+from chatbot.ui.lines import Line
+from chatbot.ui.live import Frame
 from chatbot.ui.stats import Stats
 from chatbot.ui.view import Notices, View
-from tests.screens import FakeScreen, PlainRendering
+from tests.screens import FakeScreen, PlainRendering, PlainText
 
 TARGET = Target("sim", "sim-1")
 OTHER = Target("openai", "gpt-4.1-mini")
@@ -197,6 +199,85 @@ def test_a_text_that_is_another_than_what_came_is_shown_whole_below_it(
     assert screen.text[0] == "Bot: one"
     assert screen.text[1].startswith("(what is kept")
     assert screen.text[2:] == ["Bot: two", FOOTER, ""]
+
+
+def test_an_answer_without_text_says_so(view: ConsoleView, screen: FakeScreen) -> None:
+    view.begin("r", "s", TARGET)
+    view.end(answered(""), "")
+    assert screen.text == ["(the answer is empty)", FOOTER, ""]
+
+
+class BrokenText(PlainText):
+    """Text that cannot be drawn any more once it has a certain word."""
+
+    def frame(self, columns: int) -> Frame:
+        if "evil" in self._text:
+            raise ZeroDivisionError("no such row")
+        return super().frame(columns)
+
+    def end(self, columns: int) -> tuple[Line, ...]:
+        self.frame(columns)
+        return super().end(columns)
+
+
+class BrokenRendering(PlainRendering):
+    def stream(self, lead: Line = ()) -> PlainText:
+        return BrokenText(lead)
+
+    def whole(self, text: str, columns: int, lead: Line = ()) -> tuple[Line, ...]:
+        raise ZeroDivisionError("no such row")
+
+
+TOLD = "(it cannot be drawn: ZeroDivisionError('no such row'); as it came, it is:)"
+
+
+def test_an_answer_that_cannot_be_drawn_is_shown_as_it_came(screen: FakeScreen) -> None:
+    view = ConsoleView(screen, rendering=BrokenRendering())
+    view.begin("r", "s", TARGET)
+    say(view, "fine\nand ")
+    assert screen.frame() == ["and "]
+    say(view, "evil\nit ")
+    assert screen.frame() == ["it "]
+    say(view, "ends")
+    view.end(answered("fine\nand evil\nit ends"), "fine\nand evil\nit ends")
+    assert screen.text[:-2] == ["Bot: fine", TOLD, "Bot: fine", "and evil", "it ends"]
+
+
+def test_an_answer_that_fails_at_its_end_is_shown_as_it_came(screen: FakeScreen) -> None:
+    view = ConsoleView(screen, rendering=BrokenRendering())
+    view.begin("r", "s", TARGET)
+    view.end(answered("evil"), "")
+    assert screen.text[:-2] == [TOLD, "Bot: evil"]
+
+
+def test_several_that_cannot_be_drawn_are_shown_as_they_came(screen: FakeScreen) -> None:
+    view = ConsoleView(screen, rendering=BrokenRendering())
+    screen.columns = 200
+    view.begin_fan(TWO, "s")
+    say(view, "evil", request_id="r1")
+    say(view, "good", request_id="r2")
+    shown = " ".join(screen.frame())
+    assert "no such row" in shown
+    assert "evil" in shown
+    assert "good" in shown
+    view.end(answered("evil", "r1"), "evil")
+    view.end(answered("good", "r2"), "good")
+    view.end_fan()
+    assert sum("no such row" in row for row in screen.text) == 1
+    assert any("evil" in row and "good" in row for row in screen.text)
+
+
+def test_what_is_said_is_broken_between_words(screen: FakeScreen) -> None:
+    screen.columns = 30
+    view = ConsoleView(screen, rendering=PlainRendering())
+    view.begin("r", "s", TARGET)
+    view.delta("r", "Hmm.", reasoning=True)
+    view.end(answered("hi"), "")
+    view.aside("[ui process restarted: killed by a signal]")
+    ConsoleNotices(screen).say("the session is called a name with many words")
+    assert all(len(row) <= 30 for row in screen.text)
+    words = " ".join(screen.text).split()
+    assert {"characters", "/thinking", "tokens/s", "restarted:", "called", "words"} <= {*words}
 
 
 def test_a_cached_answer_says_how_old_it_is(view: ConsoleView, screen: FakeScreen) -> None:

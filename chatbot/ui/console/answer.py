@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from chatbot.ui.console.columns import wrapped
+from chatbot.ui.console.columns import reflowed, wrapped
 from chatbot.ui.console.rendering import Markdown, Rendering
 from chatbot.ui.lines import Line, line, styled
 from chatbot.ui.live import Frame
@@ -85,7 +85,7 @@ class Answer:
             self._take()
             if self._text is None or not self._has_text:
                 return Frame((), self._thinking.rows(columns) if self._thinking else (WAITING,))
-            folded = () if self._is_folded else self._folded()
+            folded = () if self._is_folded else self._folded(columns)
             self._is_folded = True  # what is thought behind the first text is told at the end
             finished, tail = self._text.frame(columns)
             return Frame((*folded, *finished), tail)
@@ -96,7 +96,11 @@ class Answer:
             self._is_over = True
             self._take()
             text = self._text.end(columns) if self._text and self._has_text else ()
-            return (*text, *self._folded()) if self._is_folded else (*self._folded(), *text)
+            return (
+                (*text, *self._folded(columns))
+                if self._is_folded
+                else (*self._folded(columns), *text)
+            )
 
     def _take(self) -> None:
         """Take what came since the last time."""
@@ -110,7 +114,7 @@ class Answer:
                 self._has_text = True
                 self._text.feed(text)
 
-    def _folded(self) -> tuple[Line, ...]:
+    def _folded(self, columns: int) -> tuple[Line, ...]:
         """Return the line of what was thought until now, once."""
         thinking, self._thinking = self._thinking, None
-        return (thinking.folded(),) if thinking else ()
+        return tuple(reflowed(thinking.folded(), columns)) if thinking else ()

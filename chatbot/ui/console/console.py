@@ -9,7 +9,6 @@ prompt_toolkit is loaded by `run`, after the prompt can be seen: what is typed m
 terminal itself, and is the input's first text.
 """
 
-import contextlib
 import queue
 import signal
 import sys
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode
 from chatbot.messages import Interrupt
-from chatbot.ui import lines
+from chatbot.ui import commands, lines
 from chatbot.ui.events import Left, Pressed, Typed
 from chatbot.ui.lines import Fragment, Line
 from chatbot.ui.live import Frame, Live
@@ -43,6 +42,9 @@ _SWITCH_S = (
 )
 # Ends a frame in its middle, colours and lines that are not broken, erases what is behind the cursor, shows it.
 _LEFT_BEHIND = "\x1b[?2026l\x1b[0m\x1b[?7h\x1b[J\x1b[?25h"
+_MAKE_ROOM = (
+    "\r\x1b[K\x1b[C\x1b[J\r\n"  # as `paint` erases, which is not loaded yet; then an empty line
+)
 _YIELD_S = 0.0001  # what another thread takes to wake up
 _BUSY_PROMPT = "> "
 _PASTE_ON, _PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
@@ -83,8 +85,9 @@ class Console:
 
     # --- the main thread -------------------------------------------------------------------------
 
-    def open(self, banner: Sequence[Line], prompt: str) -> None:
-        """Write the banner and the prompt, and have the terminal echo and keep what is typed.
+    def open(self, banner: Sequence[Line], prompt: str, *, restarted: bool = False) -> None:
+        """Write the banner and the prompt, and have the terminal echo and keep what is typed. `restarted`: the
+        cursor is in the input of one that was killed, which makes room.
 
         `close` must follow, or `run`, which ends with it.
         """
@@ -92,7 +95,8 @@ class Console:
         self.is_busy = False
         self._modes = host.TypeAhead()
         signal.signal(signal.SIGINT, self._on_sigint)
-        shown = lines.joined(banner, colour=self._colour)
+        shown = _MAKE_ROOM if restarted else ""
+        shown += lines.joined(banner, colour=self._colour)
         self._put(shown + _PASTE_ON + lines.ansi((self.prompt(),), colour=self._colour))
 
     def run(self, work: Callable[[], T]) -> T:
@@ -107,8 +111,7 @@ class Console:
 
         def do() -> None:
             done.take(work)
-            with contextlib.suppress(RuntimeError):  # its loop is closed: it has failed before
-                stage.call(stage.finish)
+            stage.call(stage.finish)
 
         chat = threading.Thread(target=do, name="chat", daemon=True)
         switch_s = sys.getswitchinterval()
@@ -146,8 +149,8 @@ class Console:
     def _begin(self, stage: "Stage", chat: threading.Thread) -> None:
         """Start the other threads: the application is about to paint its first frame."""
         self._stage, self._begun = stage, True
-        stage.app.loop.call_soon(chat.start)  # type: ignore[union-attr] # it runs
-        stage.app.loop.call_soon(stage.wake)  # type: ignore[union-attr]
+        stage.soon(chat.start)
+        stage.soon(stage.wake)
         from chatbot.ui.console.past import Past
 
         past = Past(self._history_file)
@@ -156,7 +159,7 @@ class Console:
         )  # some ms, and the first key may be the arrow that wants it
         threading.Thread(target=self._keep_history, args=(past,), name="past", daemon=True).start()
         for _ in range(self._early_interrupts):
-            stage.app.loop.call_soon(stage.interrupt)  # type: ignore[union-attr]
+            stage.soon(stage.interrupt)
 
     def _end(self) -> None:
         """Give the terminal back; what is still to be written is written straight to it."""
@@ -187,12 +190,18 @@ class Console:
         with self._lock:
             waiting, self._waiting = self._waiting, []
             live = self._live
-        frame = live.frame(columns, rows) if live else Frame()
-        texts = [
-            Text(each, None) if isinstance(each, str) else Text.of_line(each, colour=self._colour)
-            for each in waiting
-        ]
-        texts += [Text.of_line(line, colour=self._colour) for line in frame.finished]
+        try:
+            frame = live.frame(columns, rows) if live else Frame()
+            texts = [
+                Text(each, None)
+                if isinstance(each, str)
+                else Text.of_line(each, colour=self._colour)
+                for each in (*waiting, *frame.finished)
+            ]
+        except BaseException:
+            with self._lock:  # `_end` writes them
+                self._waiting[:0] = waiting
+            raise
         return texts, frame.tail
 
     def prompt(self) -> Fragment:
@@ -209,13 +218,10 @@ class Console:
     def typed(self, text: str) -> bool:
         """Post what was typed; return whether it belongs into the history."""
         if self.is_busy:
-            if not text.strip():
-                return False
-            self._post_first(Typed(text))
-            return True
-        prompt, self.is_busy = self._prompt, True
-        with self._lock:  # before the chat can write below it; the next frame has it
-            self._waiting += _typed(prompt, text)
+            self._post_first(Typed(text))  # nothing too: that ends what is watched
+            return bool(text.strip())
+        prompt = self._prompt
+        self._answered(text)
         self._post_first(Typed(text, shown=True))
         return prompt == self._own_prompt
 
@@ -224,10 +230,12 @@ class Console:
         self._unheard += 1
         if self._unheard > _PATIENCE and self._stage is not None:
             self._stage.fail(KeyboardInterrupt())
+        self._leave_question()
         self._post_first(Pressed())
 
     def left(self, code: ExitCode) -> None:
         """Post that the person leaves."""
+        self._leave_question()
         self.is_busy = True
         self._post(Left(code))
 
@@ -273,7 +281,10 @@ class Console:
         self.write(_typed(self._own_prompt, text))
 
     def show(self, live: Live | None, finished: Iterable[Line] = ()) -> None:
-        """Paint this above the input from now on. `finished` is what was shown before has still to write."""
+        """Paint this above the input from now on: until `ask`, nobody is waited for. `finished` is what was shown
+        before has still to write."""
+        if live is not None:
+            self.is_busy = True
         self._add(finished, lambda: setattr(self, "_live", live), at_once=live is None)
 
     def changed(self) -> None:
@@ -288,6 +299,7 @@ class Console:
 
     def ask(self, prompt: str) -> None:
         """Wait for the person, with this prompt; nothing blocks here."""
+        self._unheard = 0
         self._prompt, self.is_busy = prompt, False
         self.state_changed()
 
@@ -297,17 +309,21 @@ class Console:
         self.state_changed()
 
     def give_back(self, texts: Sequence[str]) -> None:
-        """Put texts into the input, before what stands there."""
-        if texts and (stage := self._stage) is not None:
-            stage.call(stage.put_before, "\n".join(texts))
+        """Put texts into the input, before what stands there, as one: without commands, which would be a part of
+        a message there."""
+        given = [text for text in texts if text.strip() and not _is_command(text)]
+        dropped = [text for text in texts if _is_command(text)]
+        if dropped:
+            self.say(lines.line(f"(not done: {', '.join(dropped)})", "dim"))
+        if given and (stage := self._stage) is not None:
+            stage.call(stage.put_before, "\n\n".join(given))
 
     def edit(self, text: str) -> str | None:
         """Have the person edit a text with their editor; blocks until they are done. None: nothing changed."""
         if (stage := self._stage) is None:
             return None
         edited: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        stage.call(stage.edit, text, edited.put)
-        return edited.get()
+        return edited.get() if stage.call(stage.edit, text, edited.put) else None
 
     def is_echo(self, interrupt: Interrupt) -> bool:
         """Whether this interrupt only repeats one that this process had itself."""
@@ -320,6 +336,17 @@ class Console:
         """Post, and let the chat's thread take it: it would else wait for this thread's next pause."""
         self._post(event)
         time.sleep(_YIELD_S)
+
+    def _answered(self, text: str) -> None:
+        """Leave the prompt, with what was typed at it, in the scrollback: before the chat can write below it."""
+        prompt, self.is_busy = self._prompt, True
+        with self._lock:  # the next frame has it
+            self._waiting += _typed(prompt, text)
+
+    def _leave_question(self) -> None:
+        """Leave a question that is not answered to be read."""
+        if self.is_question and not self.is_busy:
+            self._answered("")
 
     def _add(
         self,
@@ -367,6 +394,11 @@ def _typed(prompt: str, text: str) -> list[Line]:
     """Return how a text stands in the scrollback."""
     first, *rest = text.split("\n")
     return [(("bold", prompt), ("", first)), *lines.styled([f"... {line}" for line in rest])]
+
+
+def _is_command(text: str) -> bool:
+    said = commands.parse(text)
+    return said is not None and not isinstance(said, commands.Say)
 
 
 class _Outcome(Generic[T]):

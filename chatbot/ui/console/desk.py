@@ -83,7 +83,8 @@ class ConsoleDesk:
 
     def open(self, banner: Sequence[str], prompt: str) -> None:
         """Show the first lines and the prompt, at once."""
-        self.console.open([line(text) for text in banner], prompt)
+        restarted = self._settings.restarted
+        self.console.open([line(text) for text in banner], prompt, restarted=restarted)
 
     def run(self, work: Callable[[], ExitCode]) -> ExitCode:
         """Do the work in a thread of its own, while the terminal is the console's."""

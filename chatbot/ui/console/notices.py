@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from chatbot.sanitize import one_line
-from chatbot.ui.console.columns import shown
-from chatbot.ui.lines import Line, line, styled
+from chatbot.ui.console.columns import wrapped
+from chatbot.ui.lines import Line, styled
 from chatbot.ui.live import Live
 
 
@@ -37,11 +37,11 @@ class ConsoleNotices:
 
     def say(self, text: str) -> None:
         """Show one line."""
-        self._screen.write((line(one_line(text)),))
+        self.block(one_line(text))
 
     def block(self, text: str) -> None:
-        """Show several lines."""
-        self._screen.write(styled(shown(text).split("\n")))
+        """Show several lines, broken between words where they are too long."""
+        self._screen.write(styled(wrapped(text, self._screen.columns)))
 
     def drawn(self, lines: Iterable[str]) -> None:
         """Show lines as they are: whoever drew them has made safe what is from elsewhere."""

@@ -29,6 +29,9 @@ from chatbot.ui.lines import Line
 
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"
 _ERASE_LINE = "\x1b[2K"
+# From the beginning of a line. The second part begins one column further: what is erased from the window's first
+# cell on (ED) tmux takes for all of it, and keeps in its scrollback.
+ERASE_DOWN = "\x1b[K\x1b[C\x1b[J\r"
 _UNUSED = Char(" ", Transparent)
 _COVERED = Char("", "")  # a column that belongs to the fragment before it
 _MENU_ROWS = 8
@@ -69,6 +72,10 @@ class Output(Vt100_Output):
             if not self._depth and self._buffer:
                 self._buffer = [_BEGIN, *self._buffer, _END]
                 self.flush()
+
+    def erase_down(self) -> None:
+        """Erase the line at whose beginning the cursor is, and all below it, for good."""
+        self.write_raw(ERASE_DOWN)
 
     def flush(self) -> None:
         """Write what has gathered, unless more is to come. In a terminal that is another's by now, as it is
@@ -250,6 +257,7 @@ class Painter(Application[None]):
     def clear(self) -> None:
         """Empty the window; the area is painted at its top with the next frame."""
         self._to_the_top(self.renderer._cursor_pos.y)
+        self.output.erase_down()  # no part of what tmux keeps of the window
         self.output.erase_screen()
         self.output.cursor_goto(0, 0)
         self._begins_here(None, 0)

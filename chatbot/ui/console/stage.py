@@ -180,11 +180,23 @@ class Stage:
         if self.app.future is not None and not self.app.future.done():
             self.app.exit(exception=error)
 
-    def call(self, what: Callable[..., object], *arguments: object) -> None:
-        """Have something called in the loop, with the application as the current one. From any thread."""
+    def soon(self, what: Callable[[], object]) -> None:
+        """Have something called in the loop. From its own thread."""
+        assert self._loop is not None  # noqa: S101 - the owner calls after `begun`
+        self._loop.call_soon(what)
+
+    def call(self, what: Callable[..., object], *arguments: object) -> bool:
+        """Have something called in the loop, with the application as the current one. From any thread. Return
+        whether there is still a loop: there is none once the terminal has hung up."""
         assert self._loop is not None  # noqa: S101 - the owner calls after `begun`
         assert self.app.context is not None  # noqa: S101 - likewise
-        self._loop.call_soon_threadsafe(what, *arguments, context=self.app.context.copy())
+        try:
+            self._loop.call_soon_threadsafe(what, *arguments, context=self.app.context.copy())
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+            return False
+        return True
 
     def _take_typed_ahead(self, early: bytes, columns_used: int) -> None:
         """Take what was typed while nobody read, and go back to the line where the prompt stands."""
@@ -215,14 +227,14 @@ class Stage:
         """Something is to be drawn, as soon as a frame is due. From any thread."""
         if not self._wanted and self._loop is not None:
             self._wanted = True
-            self._loop.call_soon_threadsafe(self._due)
+            self.call(self._due)
 
     def wake_later(self) -> None:
         """Something is to be drawn, but not before the chat's thread has done what it is about to do: both
         cannot run at once. From any thread."""
         if not self._wanted and not self._later and self._loop is not None:
             self._later = True
-            self._loop.call_soon_threadsafe(self._loop.call_later, _LATER_S, self._due_later)
+            self.call(self._loop.call_later, _LATER_S, self._due_later)
 
     def _due_later(self) -> None:
         if self._later:  # no frame has come before
@@ -286,24 +298,30 @@ class Stage:
 
     def interrupt(self) -> None:
         """Stop what is going on; else clear the input; else leave, the second time."""
+        if not self._stop():
+            if self.buffer.text:
+                self._twice.forget()
+                self.buffer.reset()
+            elif self._twice.pressed(time.monotonic()):
+                self._owner.left(ExitCode.INTERRUPTED)
+            else:
+                self._owner.say(_HINT)
+        self.wake()
+
+    def escape(self) -> None:
+        """Stop what is going on."""
+        self._stop()
+
+    def _stop(self) -> bool:
+        """Stop what is going on, or say no to a question; False: there is neither."""
         if self._owner.is_busy:
             self._owner.pressed()
         elif self._owner.is_question:
             self.buffer.reset()
             self._owner.pressed()
-        elif self.buffer.text:
-            self._twice.forget()
-            self.buffer.reset()
-        elif self._twice.pressed(time.monotonic()):
-            self._owner.left(ExitCode.INTERRUPTED)
         else:
-            self._owner.say(_HINT)
-        self.wake()
-
-    def escape(self) -> None:
-        """Stop what is going on."""
-        if self._owner.is_busy or self._owner.is_question:
-            self._owner.pressed()
+            return False
+        return True
 
     def end_of_file(self) -> None:
         """Leave."""
@@ -341,8 +359,8 @@ class Stage:
         self._hand_over(edit())
 
     def put_before(self, text: str) -> None:
-        """Put a text into the input, on lines of their own before what stands there."""
-        both = f"{text}\n{self.buffer.text}" if self.buffer.text else text
+        """Put a text into the input, an empty line before what stands there."""
+        both = f"{text}\n\n{self.buffer.text}" if self.buffer.text else text
         self.buffer.document = Document(both, len(both))
         self.draw()
 

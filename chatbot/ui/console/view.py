@@ -24,10 +24,11 @@ from chatbot.sanitize import one_line
 from chatbot.settings import Price
 from chatbot.ui import cost, listing, status
 from chatbot.ui.console.answer import LEAD, Answer
-from chatbot.ui.console.columns import shown
+from chatbot.ui.console.columns import reflowed, shown
 from chatbot.ui.console.notices import Screen
 from chatbot.ui.console.rendering import MarkdownRendering, Rendering
 from chatbot.ui.console.several import Several
+from chatbot.ui.console.unfailing import Unfailing
 from chatbot.ui.console.watch import Watch
 from chatbot.ui.footer import footer
 from chatbot.ui.lines import Line, line, styled
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _AGAIN = "/regenerate"
 _NOTICE = "ansiyellow"
 _WRONG = "ansired"
+_EMPTY = "(the answer is empty)"
 _ANOTHER = "(what is kept of the answer is not what came of it; it is:)"
 
 
@@ -59,7 +61,7 @@ class ConsoleView:
         self._screen = screen
         self._colour = colour
         self._prices = prices or {}
-        self._rendering = rendering or MarkdownRendering()
+        self._rendering = Unfailing(rendering or MarkdownRendering())
         self._clock = clock
         self._target: Target | None = None
         self._answer: Answer | None = None
@@ -100,8 +102,10 @@ class ConsoleView:
             answer.feed(text[len(streamed) :], reasoning=False)
         finished = [*answer.end(self._screen.columns)]
         if is_another:
-            finished += (line(_ANOTHER, "dim"), *self._whole(text))
-        self._screen.show(None, (*finished, *self._ending(terminal, self._target), ()))
+            finished += (*self._fitting(line(_ANOTHER, "dim")), *self._whole(text))
+        for each in self._ending(terminal, self._target):
+            finished += self._fitting(each)
+        self._screen.show(None, (*finished, ()))
 
     def leave(self) -> None:
         """The turn is left before its end; what came of it stays to be read."""
@@ -124,8 +128,8 @@ class ConsoleView:
         """All of them are over: they are written down, whole."""
         several, self._several = self._several, None
         if several is not None:
-            hint = line("/pick N goes on with another; now it is 1", "dim")
-            self._screen.show(None, (*several.end(self._screen.columns), hint, ()))
+            hint = self._fitting(line("/pick N goes on with another; now it is 1", "dim"))
+            self._screen.show(None, (*several.end(self._screen.columns), *hint, ()))
 
     def thoughts(self, text: str) -> None:
         """What was thought before an answer."""
@@ -133,7 +137,7 @@ class ConsoleView:
 
     def aside(self, text: str) -> None:
         """A notice that may come in the middle of a turn: above what is being drawn."""
-        self._screen.write((line(one_line(text), _NOTICE),))
+        self._screen.write(self._fitting(line(one_line(text), _NOTICE)))
 
     # --- the processes ---------------------------------------------------------------------------
 
@@ -183,7 +187,7 @@ class ConsoleView:
     def heading(self, session: Session) -> None:
         """What a session is, above its conversation."""
         said = f"Session: {session.session_id} ({listing.title(session)})"
-        self._screen.write((line(one_line(said), "bold"),))
+        self._screen.write(self._fitting(line(one_line(said), "bold")))
 
     def message(
         self, session_id: str, stored: StoredMessage, *, unanswered: bool, sibling: str = ""
@@ -218,15 +222,21 @@ class ConsoleView:
     def done(self, event: str, line: str, **fields: object) -> None:
         """Something was done, as a line for the person."""
         del event, fields
-        self._screen.write((((("", one_line(line))),),))
+        self._screen.write(self._fitting((("", one_line(line)),)))
 
     def _whole(self, text: str) -> tuple[Line, ...]:
         return self._rendering.whole(text, self._screen.columns, LEAD)
 
+    def _fitting(self, said: Line) -> list[Line]:
+        """Return a line in rows that fit now: a terminal would break it within a word."""
+        return reflowed(said, self._screen.columns)
+
     def _ending(self, terminal: Terminal, target: Target) -> tuple[Line, ...]:
         """Return what stands below an answer."""
         if isinstance(terminal, Answered):
-            return (footer(terminal, target, cost.price_of(target, self._prices)),)
+            below = footer(terminal, target, cost.price_of(target, self._prices))
+            is_empty = not terminal.completion.text.strip()
+            return (line(_EMPTY, "dim"), below) if is_empty else (below,)
         style = _WRONG if isinstance(terminal, Failed) else _NOTICE
         return (line(one_line(describe(terminal, _AGAIN)), style),)
 
