@@ -37,7 +37,7 @@ class Measure(msgspec.Struct, frozen=True):
     """What was sent in one turn, in characters (`characters` of all of it, `new` of what was not in the turn
     before), and what the server counted, in tokens. None: not told. `context` is the length of the loaded context.
 
-    `system` is the system prompt that was a part of it.
+    `system` is the system prompt that was a part of it. `sent_before`: so was all of it, and may be cached.
     """
 
     characters: int
@@ -46,6 +46,7 @@ class Measure(msgspec.Struct, frozen=True):
     output_tokens: int | None = None
     context: int | None = None
     system: str = ""
+    sent_before: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -119,7 +120,9 @@ def _fresh(before: Sequence[Measure], now: Measure) -> float:
     """Return how many tokens were in no cache, at least: the answer before, which is new in the prompt, was made
     where the cache is."""
     answer = before[-1].output_tokens if before else 0
-    return 0 if answer is None else now.new / _CHARACTERS_OF_A_TOKEN - answer
+    if answer is None or now.sent_before:
+        return 0
+    return now.new / _CHARACTERS_OF_A_TOKEN - answer
 
 
 def _of_new(measure: Measure) -> float:

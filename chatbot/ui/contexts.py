@@ -76,14 +76,17 @@ class Contexts:
         said = [message.content for message in history]
         system = target.system or ""
         whole = context.characters((system, *said, turn.question))
-        # What was sent before to the same model is in its cache, whatever came of it.
         key = (target.backend, target.model, turn.question, whole)
-        new = 0 if key in self._sent else context.characters((turn.question, *said[-1:]))
-        self._sent.add(key)
         completion = answered.completion
         self._measures[turn.request_id] = Measure(
-            whole, new, completion.input_tokens, completion.output_tokens, system=system
+            whole,
+            context.characters((turn.question, *said[-1:])),
+            completion.input_tokens,
+            completion.output_tokens,
+            system=system,
+            sent_before=key in self._sent,
         )
+        self._sent.add(key)
 
     def _know(self, read: ContextRead) -> None:
         if read.tokens is None:
