@@ -39,6 +39,7 @@ class Contexts:
         self._measures: dict[str, Measure] = {}
         self._sent: set[tuple[BackendName, str, str, int]] = set()
         self._said = ""
+        self._warned_of = ""
         exchange.on_context = self._know
 
     def weigh(self, ended: Sequence[Terminal]) -> None:
@@ -98,14 +99,16 @@ class Contexts:
         self.show()
 
     def _tell(self, turn: Turn) -> None:
-        """Show what the last turn has come to, and warn, once."""
+        """Show what the last turn has come to, and warn: once of a turn, whatever is learned of it later, and
+        not of the next one in the same words."""
         self.show()
         verdict = self._judged(turn)
         if verdict is None or turn.target is None or turn.target.backend != "ollama":
             return
         if verdict.warning != self._said:
             self._said = verdict.warning
-            if verdict.warning:
+            if verdict.warning and self._warned_of != turn.request_id:
+                self._warned_of = turn.request_id
                 self._view.aside(verdict.warning)
 
     def _last_of_target(self) -> Turn | None:
