@@ -225,7 +225,6 @@ class Chat:
         state.backend, state.model = chat.target.backend, chat.target.model
         state.answers = len(chat.siblings)
         self._contexts.show()
-        self._exchange.show_state()
 
     # --- turns -----------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Contexts:
             self._exchange.ask_context("ollama", last.target.model)
 
     def show(self) -> None:
-        """Show how full the context was in the last turn of whom the next question goes to."""
+        """Have the state drawn, with how full the context was in the last turn of whom the next question goes to."""
         state, turn = self._exchange.state, self._last_of_target()
         verdict = self._judged(turn) if turn is not None else None
         verdict = verdict or Verdict()

@@ -45,7 +45,8 @@ class LastTurn:
     def pick(self, number: int) -> ExitCode:
         """Go on with another answer of those that were asked at once, and with whom it was asked."""
         chat = self._conversation
-        if chat.siblings_are_loaded or not all(each.ended for each in chat.siblings):
+        is_known = chat.siblings and not chat.siblings_are_loaded
+        if chat.has_fanned and not is_known:
             self._reload_siblings()
         count = len(chat.siblings)
         if not count:
@@ -69,7 +70,8 @@ class LastTurn:
         return ExitCode.OK
 
     def _reload_siblings(self) -> None:
-        """Read the siblings again: they have gone on being answered, in the store, since they were loaded."""
+        """Read the siblings of the last turn: they may have gone on since they were loaded, or it is the last
+        again since a later one was undone."""
         chat = self._conversation
         loaded = self._exchange.reply(Load(new_request_id(), chat.session_id), Loaded)
         if loaded.error:

@@ -134,7 +134,7 @@ def _priced(used: Used, prices: Mapping[str, Price]) -> Used:
 
 
 def _row(used: Used) -> tuple[str, ...]:
-    is_known = used.unknown < used.answers
+    is_known = not used.unknown or used.unknown < used.answers - used.refused
     at_least = "≥" if used.unknown else ""
     return (
         one_line(f"{used.target.backend} {used.target.model}"),

@@ -183,6 +183,29 @@ def test_what_cannot_be_loaded_is_not_picked(chat: Run) -> None:
     assert not chat.store.all(Pick)
 
 
+def test_siblings_can_be_picked_from_again_once_what_came_later_was_undone(chat: Run) -> None:
+    def load(query: Load) -> list[Message]:
+        first, second = chat.store.all(Ask)[:2]
+        question = of_fan("user", "why?", "")
+        rows = [
+            msgspec.structs.replace(
+                question,
+                role=role,
+                request_id=ask.request_id,
+                fan=first.request_id,
+                content=content,
+            )
+            for ask, text in ((first, "one"), (second, "two"))
+            for role, content in (("user", "why?"), ("assistant", text))
+        ]
+        return [Loaded(query.request_id, SKY, tuple(rows))]
+
+    chat.says[Load] = load
+    lines = ("/fan sim,anthropic:opus why?", "more", "/undo", "/pick 2", "and then?")
+    assert chat.script(*lines) == ExitCode.OK
+    assert asks(chat)[-1][2] == ["two"]
+
+
 def test_only_the_last_turn_is_picked_from(chat: Run) -> None:
     assert chat.script("/fan sim,anthropic hi", "more", "/pick 2") == ExitCode.USAGE
     assert "only the last turn can be picked from" in chat.err
