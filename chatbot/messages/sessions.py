@@ -14,12 +14,13 @@ class Load(Message, frozen=True):
     fits, or the latest one when `session_id` is None.
 
     `after` None asks for its latest messages; a number for those with a higher id, the oldest first,
-    so that all of a long session can be read piece by piece.
+    so that all of a long session can be read piece by piece. `everything`: also what was undone or replaced.
     """
 
     request_id: str
     session_id: str | None = None
     after: int | None = None
+    everything: bool = False
 
 
 class Loaded(Message, frozen=True):

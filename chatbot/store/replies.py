@@ -87,7 +87,12 @@ class Replies:
         if session is None:
             return Loaded(load.request_id)
         return sessions.load(
-            self._database, load.request_id, session, load.after, sessions.LOADED_BYTES
+            self._database,
+            load.request_id,
+            session,
+            load.after,
+            sessions.LOADED_BYTES,
+            everything=load.everything,
         )
 
     def _list(self, query: ListSessions) -> Listed:

@@ -11,7 +11,7 @@ from typing import assert_never
 
 import msgspec
 
-from chatbot.errors import ChatbotError, ExitCode
+from chatbot.errors import ChatbotError, ExitCode, MessageTooLarge
 from chatbot.ids import new_request_id
 from chatbot.messages import (
     Answered,
@@ -24,6 +24,7 @@ from chatbot.messages import (
     Loaded,
     Target,
     Terminal,
+    Undo,
 )
 from chatbot.tracing import Span, trace_id_of
 from chatbot.ui.conversation import Conversation, Turn
@@ -85,14 +86,29 @@ class Asking:
             chat.answered(opened.turn)
             return self._show_end(opened)
 
-    def fan(self, chat: Conversation, text: str, targets: Sequence[Target]) -> list[Terminal]:
+    def fan(
+        self, chat: Conversation, text: str, targets: Sequence[Target], *, replacing: bool = False
+    ) -> list[Terminal]:
         """Ask several the same at once, and show their answers side by side. The conversation goes on with
-        the first that has one, until another is picked. Raises MessageTooLarge."""
+        the first of them, until another is picked; with `replacing`, they take the place of the last turn.
+
+        Raises MessageTooLarge: then nobody is asked.
+        """
         with self._reporting():
             opened: list[Open] = []
-            for target in targets:
-                fan = opened[0].request_id if opened else None
-                opened.append(self._ask(chat, text, target, fan=fan or ""))
+            try:
+                for number, target in enumerate(targets, 1):
+                    fan = opened[0].request_id if opened else ""
+                    # The last of them takes the old turn out: if it cannot be sent, nothing has happened.
+                    takes_out = replacing and number == len(targets)
+                    opened.append(
+                        self._ask(chat, text, target, again=replacing, fan=fan, takes_out=takes_out)
+                    )
+            except MessageTooLarge:
+                self._take_back(chat, opened)
+                raise
+            if replacing:
+                chat.undo()
             asked = [(each.request_id, each.target) for each in opened]
             self._see(chat, opened, asked)
             chat.fanned([each.turn for each in opened])
@@ -137,8 +153,10 @@ class Asking:
         *,
         again: bool = False,
         fan: str | None = None,
+        takes_out: bool = True,
     ) -> Open:
-        """Send a question; `fan` is the first request of a fan, empty for that one itself."""
+        """Send a question; `fan` is the first request of a fan, empty for that one itself. `takes_out`: the
+        turn whose place it takes, with `again`, is taken out by it."""
         request_id = new_request_id()
         about: dict[str, AttributeValue] = {
             "session.id": chat.session_id,
@@ -156,6 +174,8 @@ class Asking:
                 else:
                     assert text is not None  # noqa: S101 - only the last question has none of its own
                     ask = chat.ask(request_id, text, hop=hop.traceparent, turn=span.traceparent)
+                if not takes_out:
+                    ask = msgspec.structs.replace(ask, replaces="")
                 if fan is not None:
                     ask = msgspec.structs.replace(ask, target=target, fan=fan or request_id)
                 self._exchange.send(ask)
@@ -265,6 +285,14 @@ class Asking:
             case _:
                 assert_never(terminal)
         span.end()
+
+    def _take_back(self, chat: Conversation, opened: Sequence[Open]) -> None:
+        """Have nobody answer what was sent, and the session not have it."""
+        self._give_up(opened, "another of those asked at once was not sent")
+        for each in opened:
+            self._exchange.send(Cancel(each.request_id))
+        if opened:
+            self._exchange.send(Undo(new_request_id(), chat.session_id, opened[0].request_id))
 
     def _give_up(self, opened: Sequence[Open], why: str) -> None:
         for each in opened:

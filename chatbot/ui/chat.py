@@ -66,7 +66,13 @@ class Chat:
         self._edit = edit
         self._ring = ring
         self._watches = watches
-        self._contexts = Contexts(conversation, exchange, view, settings.context_lengths)
+        self._contexts = Contexts(
+            conversation,
+            exchange,
+            view,
+            settings.context_lengths,
+            in_chat=settings.mode != "oneshot",
+        )
 
     # --- lines -----------------------------------------------------------------------------------
 
@@ -196,10 +202,7 @@ class Chat:
             ) if chat.is_new:
                 raise UsageError("nothing has been said in this session yet")
             case commands.Rename(title):
-                code = self._library.rename(chat.session_id, title)
-                if code is ExitCode.OK:
-                    self._exchange.state.title = title
-                return code
+                return self._library.rename(chat.session_id, title)
             case commands.Delete(session_id):
                 return self._delete(session_id or chat.session_id)
             case commands.Search(text):
@@ -218,12 +221,10 @@ class Chat:
     def show_state(self) -> None:
         """Show whom the next question goes to."""
         state, chat = self._exchange.state, self.conversation
-        if state.session_id != chat.session_id:
-            state.session_id = chat.session_id
-            state.context_used = state.context_length = None
+        state.session_id = chat.session_id
         state.backend, state.model = chat.target.backend, chat.target.model
         state.answers = len(chat.siblings)
-        self._exchange.show_state()
+        self._contexts.show()
 
     # --- turns -----------------------------------------------------------------------------------
 
@@ -234,22 +235,25 @@ class Chat:
     def turn(self, text: str | None, *, replacing: bool = False) -> ExitCode:
         """Ask, or without a text ask the last question again; return what its end means for the exit
         code. Raises Leave."""
-        return self._asked(
-            lambda: [self._asking.turn(self.conversation, text, replacing=replacing)]
-        )
+        chat = self.conversation
+        ended = self._asked(lambda: [self._asking.turn(chat, text, replacing=replacing)])
+        return self._weighed(ended)
 
     def _fan(self, names: tuple[str, ...], question: str) -> ExitCode:
         chat = self.conversation
         targets = [chat.target_of(*parse_target(name, self._settings.aliases)) for name in names]
-        if not question:
+        replacing = not question
+        if replacing:
             if not chat.turns:
                 raise UsageError("there is no question yet: /fan BACKEND,BACKEND QUESTION asks one")
             question = chat.turns[-1].question
-        code = self._asked(lambda: self._asking.fan(chat, question, targets))
-        answered = next((n for n, turn in enumerate(chat.siblings, 1) if turn.answer), 1)
+        ended = self._asked(lambda: self._asking.fan(chat, question, targets, replacing=replacing))
+        answered = next((n for n, turn in enumerate(chat.siblings, 1) if turn.answer), 0)
         if answered > 1:  # the first has no answer to go on with
             self._last.pick(answered)
-        return code
+        if answered and self._settings.mode == "chat":
+            self._notices.say(f"/pick N goes on with another; now it is {answered}")
+        return self._weighed(ended)
 
     def _edit_last(self) -> ExitCode:
         if not self.conversation.turns:
@@ -262,7 +266,7 @@ class Chat:
             return ExitCode.OK
         return self.turn(text, replacing=True)
 
-    def _asked(self, ask: Callable[[], list[Terminal]]) -> ExitCode:
+    def _asked(self, ask: Callable[[], list[Terminal]]) -> list[Terminal]:
         try:
             ended = ask()
         except MessageTooLarge as error:
@@ -273,8 +277,11 @@ class Chat:
             raise Leave(ExitCode.INTERRUPTED)
         if self._settings.bell:
             self._ring()
-        if len(ended) == 1:
-            self._contexts.weigh(ended[0])
+        return ended
+
+    def _weighed(self, ended: list[Terminal]) -> ExitCode:
+        """Say what is to be known once the conversation goes on; return what these ends mean."""
+        self._contexts.weigh(ended)
         fine = all(isinstance(terminal, Answered | Cancelled) for terminal in ended)
         return ExitCode.OK if fine else ExitCode.TURN_FAILED
 
@@ -297,11 +304,12 @@ class Chat:
     def _new_session(self) -> None:
         self.conversation.new_session(new_session_id())
         self._exchange.enter(self.conversation.session_id)
-        self._exchange.state.title = ""
         self._notices.say(f"Session: {self.conversation.session_id}")
 
     def _show_trace(self, number: int) -> ExitCode:
         turns = self.conversation.turns
+        if not turns and not self.conversation.is_new:
+            raise UsageError("there is no turn left in this session")
         if not turns:
             raise UsageError("nothing has been asked in this session yet")
         if number > len(turns):

@@ -34,7 +34,7 @@ def copy(
         if program is None:
             continue
         if _fed([program, *command[1:]], text.encode(encoding, "replace"), environment):
-            return f"copied with {command[0]}"
+            return f"with {command[0]}"
         tried.append(command[0])
     failed = f" ({' and '.join(tried)} failed)" if tried else ""
     if write_raw is None:
@@ -49,7 +49,7 @@ def copy(
             f"{failed}; install wl-copy, xclip or xsel, or write it to a file with /export"
         )
     write_raw(sequence)
-    return "copied through the terminal, if it allows that (OSC 52)"
+    return "through the terminal, if it allows that (OSC 52)"
 
 
 def osc52(text: str, *, in_tmux: bool = False) -> str:

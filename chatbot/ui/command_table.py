@@ -66,7 +66,8 @@ _CONVERSATION = (
         "/fan ollama:llama3.2,openai Why is the sky blue?",
         kind="targets",
         more="TARGETS are BACKEND, BACKEND:MODEL or names from [aliases], with commas between them.\n"
-        "Without a question the last one is asked again. /pick goes on with one of the answers.",
+        "Without a question the last one is asked again, and its turn replaced. The chat goes on with the first\n"
+        "that has an answer, and with whom it is from; /pick takes another.",
         is_text=True,
     ),
     Command(

@@ -27,7 +27,7 @@ from chatbot.messages import (
 
 class Turn(msgspec.Struct, frozen=True):
     """A question that was asked, its request, what came as its answer, its trace (empty: none), the thinking
-    before the answer, and who was asked (None: not known)."""
+    before the answer, and who was asked (None: not known). `ended`: no more of its answer is to come."""
 
     request_id: str
     question: str
@@ -35,6 +35,7 @@ class Turn(msgspec.Struct, frozen=True):
     trace_id: str = ""
     reasoning: str = ""
     target: Target | None = None
+    ended: bool = True
 
     @property
     def is_sent(self) -> bool:
@@ -56,6 +57,16 @@ class Explicit(msgspec.Struct, frozen=True):
     options: Options = {}
 
 
+class Defaults(msgspec.Struct, frozen=True):
+    """What a chat begins with: the configured options and system prompts of the backends, and the options that
+    the person has chosen for all of them. `system_is_explicit`: so is the system prompt."""
+
+    options_of: Mapping[BackendName, Options] = {}
+    system_of: Mapping[BackendName, str] = {}
+    chosen: Options = {}
+    system_is_explicit: bool = True
+
+
 class Conversation:
     """The state of a chat between two turns."""
 
@@ -65,27 +76,24 @@ class Conversation:
         target: Target,
         models: dict[BackendName, str],
         cache: CachePolicy,
-        options_of: Mapping[BackendName, Options] = {},
-        chosen: Options = {},  # noqa: B006 - nor to this
-        system_of: Mapping[BackendName, str] = {},
-        *,
-        system_is_explicit: bool = True,
+        defaults: Defaults = Defaults(),  # noqa: B008 - frozen
     ) -> None:
         self.session_id = session_id
         self.target = target
         self.cache: CachePolicy = cache
         self.turns: list[Turn] = []
         self.siblings: tuple[Turn, ...] = ()  # of the last turn, itself among them
+        self.siblings_are_loaded = False  # as they stood then: there may be more of them by now
+        self.has_fanned = False  # several were asked at once, in the last turn or before it
         self.is_new = True  # nothing was ever said in it, and nobody else knows of it
         self._history = History()
         self._digests: list[bytes] = []  # of the history before each turn: undoing hashes nothing
         self._models = dict(models)
         self._configured = target
-        self._options_of = dict(options_of)
-        self._system_of = dict(system_of)
-        self._system_is_explicit = self._system_is_chosen = system_is_explicit
-        self._explicit = dict(chosen)
-        self._chosen = dict(chosen)  # by the person, whoever is asked
+        self._defaults = defaults
+        self._system_is_chosen = defaults.system_is_explicit
+        self._chosen = dict(defaults.chosen)  # by the person, whoever is asked
+        self._options_of = dict(defaults.options_of)  # or what a resumed session has brought
 
     @property
     def history(self) -> tuple[ChatMessage, ...]:
@@ -126,19 +134,34 @@ class Conversation:
 
     def answered(self, turn: Turn) -> None:
         """A turn is over; an empty answer leaves no mark on what is sent next. Neither does an answer
-        to nobody knows what."""
+        to nobody knows what. The siblings stay where it is one of them."""
         if not turn.question:
             return
-        self.siblings = ()
+        is_sibling = any(each.request_id == turn.request_id for each in self.siblings)
+        self.siblings = (
+            tuple(turn if each.request_id == turn.request_id else each for each in self.siblings)
+            if is_sibling
+            else ()
+        )
         self.turns.append(turn)
         self._digests.append(self._history.digest)
         if turn.is_sent:
             self._history = self._history.followed_by(*turn.messages)
 
     def fanned(self, turns: Sequence[Turn]) -> None:
-        """The same was asked of several, and all are over: go on with the first of them."""
+        """The same was asked of several, and all are over: go on with the first of them, and with whom it
+        was asked."""
         self.answered(turns[0])
         self.siblings = tuple(turns)
+        self.siblings_are_loaded = False
+        self.has_fanned = True
+        self._go_on_with(turns[0].target)
+
+    def reload_siblings(self, messages: Sequence[StoredMessage]) -> None:
+        """Take the siblings of the last turn as they are stored now; it stays what it is."""
+        last = self.turns[-1].request_id if self.turns else ""
+        of_last = [each for each in messages if each.role == "user" and each.request_id == last]
+        self.siblings = _siblings_of_last(messages, of_last)
 
     def pick(self, number: int) -> Turn:
         """Go on with another of the last turn's siblings, 1 is the first, and with whom it was asked.
@@ -148,9 +171,7 @@ class Conversation:
         self.undo()
         self.answered(picked)
         self.siblings = siblings
-        if picked.target is not None:
-            self.switch(picked.target.backend)
-            self.set_model(picked.target.model)
+        self._go_on_with(picked.target)
         return picked
 
     def undo(self) -> Turn:
@@ -163,9 +184,12 @@ class Conversation:
 
     def reopen(self, request_id: str) -> str:
         """Take the last turn back if it is this request's, and return its question: the end of its
-        answer is still to come. Empty where it is not known."""
+        answer is still to come. Empty where it is not known. The siblings wait for it."""
         if self.turns and self.turns[-1].request_id == request_id:
-            return self.undo().question
+            siblings = self.siblings
+            question = self.undo().question
+            self.siblings = siblings
+            return question
         return ""
 
     def new_session(self, session_id: str) -> None:
@@ -174,8 +198,9 @@ class Conversation:
         self.session_id = session_id
         self.is_new = True
         self._forget()
-        self._chosen = dict(self._explicit)
-        self._system_is_chosen = self._system_is_explicit
+        self._chosen = dict(self._defaults.chosen)
+        self._options_of = dict(self._defaults.options_of)
+        self._system_is_chosen = self._defaults.system_is_explicit
         configured = self._options_of.get(self.target.backend)
         self.target = msgspec.structs.replace(
             self.target,
@@ -209,13 +234,17 @@ class Conversation:
         self._chosen = dict(explicit.options)
         self._system_is_chosen = True  # it is the session's own
         self.siblings = _siblings_of_last(messages, of_conversation)
+        self.siblings_are_loaded = True
+        self.has_fanned = any(message.fan for message in messages)
         self.target = msgspec.structs.replace(
             self.target,
             system=self.target.system if explicit.system else session.system,
             options={**session.options, **explicit.options},
         )
+        self._options_of = dict(self._defaults.options_of)
         if session.backend not in self._models:  # another version of this program knows it
             return
+        self._options_of[session.backend] = session.options
         name = self.target.model if explicit.model else session.model
         if not explicit.backend:
             backend: BackendName = session.backend
@@ -232,6 +261,11 @@ class Conversation:
         self._models[self.target.backend] = self.target.model
         self.target = self.target_of(backend)
 
+    def _go_on_with(self, target: Target | None) -> None:
+        if target is not None:
+            self.switch(target.backend)
+            self.set_model(target.model)
+
     def target_of(self, backend: BackendName, model: str = "") -> Target:
         """Return whom a backend's model is: what it would be asked with. Raises UsageError like `set_model`."""
         if backend == self.target.backend:
@@ -247,11 +281,16 @@ class Conversation:
         """Set an option for whoever is asked from now on; None: as it is configured."""
         options = {name: old for name, old in self.target.options.items() if name != key}
         self._chosen.pop(key, None)
-        configured = self._options_of.get(self.target.backend, {})
+        backend = self.target.backend
+        configured = self._defaults.options_of.get(backend, {})
         if value is not None:
             self._chosen[key] = options[key] = value
-        elif key in configured:
-            options[key] = configured[key]
+        else:
+            as_configured = {key: configured[key]} if key in configured else {}
+            options |= as_configured
+            if backend in self._options_of:
+                own = {name: old for name, old in self._options_of[backend].items() if name != key}
+                self._options_of[backend] = own | as_configured
         self.target = msgspec.structs.replace(self.target, options=options)
 
     def set_system(self, text: str) -> None:
@@ -260,9 +299,9 @@ class Conversation:
         self.target = msgspec.structs.replace(self.target, system=text or None)
 
     def _system_for(self, backend: BackendName, chosen: str | None) -> str | None:
-        if self._system_is_chosen or backend not in self._system_of:
+        if self._system_is_chosen or backend not in self._defaults.system_of:
             return chosen
-        return self._system_of[backend] or None
+        return self._defaults.system_of[backend] or None
 
     def _options_for(self, backend: BackendName) -> Options:
         configured = self._options_of.get(backend)
@@ -288,6 +327,7 @@ class Conversation:
     def _forget(self) -> None:
         self.turns = []
         self.siblings = ()
+        self.siblings_are_loaded = self.has_fanned = False
         self._digests = []
         self._history = History()
 
@@ -309,12 +349,16 @@ def turns_of(messages: Iterable[StoredMessage]) -> list[Turn]:
                     message.content,
                     trace_id=message.trace_id or "",
                     target=_target_of(message),
+                    ended=False,
                 )
             )
         elif message.role == "assistant" and message.request_id in open_:
             place = open_.pop(message.request_id)
             turns[place] = msgspec.structs.replace(
-                turns[place], answer=message.content, reasoning=message.reasoning or ""
+                turns[place],
+                answer=message.content,
+                reasoning=message.reasoning or "",
+                ended=message.status == "complete" or message.finish_reason is not None,
             )
     return turns
 

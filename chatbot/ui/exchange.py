@@ -265,16 +265,21 @@ class Exchange:
         went wrong is the reply's `error`."""
         return self._reply(query, kind, within_s, leaves=not self.chatting)
 
-    def whole(self, session_id: str) -> tuple[Loaded, Iterator[listing.Told]]:
-        """Return a session, and all of its messages. They are read piece by piece; raises ChatbotError where that fails."""
-        first = self.reply(Load(new_request_id(), session_id, after=0), Loaded)
-        return first, listing.by_turns(self._pages(first))
+    def whole(
+        self, session_id: str, *, everything: bool = False
+    ) -> tuple[Loaded, Iterator[listing.Told]]:
+        """Return a session, and all of its messages; with `everything`, undone and replaced ones among them.
+        They are read piece by piece; raises ChatbotError where that fails."""
+        load = Load(new_request_id(), session_id, after=0, everything=everything)
+        first = self.reply(load, Loaded)
+        return first, listing.by_turns(self._pages(first, everything=everything))
 
-    def _pages(self, loaded: Loaded) -> Iterator[Sequence[StoredMessage]]:
+    def _pages(self, loaded: Loaded, *, everything: bool) -> Iterator[Sequence[StoredMessage]]:
         yield loaded.messages
         while loaded.truncated and loaded.session is not None and loaded.messages:
             session_id, last = loaded.session.session_id, loaded.messages[-1].id
-            loaded = self.reply(Load(new_request_id(), session_id, after=last), Loaded)
+            load = Load(new_request_id(), session_id, after=last, everything=everything)
+            loaded = self.reply(load, Loaded)
             if loaded.error:
                 raise ChatbotError(f"cannot read all of the session: {loaded.error}")
             if loaded.session is None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from chatbot.errors import ChatbotError, ExitCode, UsageError
 from chatbot.ids import new_request_id
-from chatbot.messages import Pick, Picked, Undo, Undone
+from chatbot.messages import Load, Loaded, Pick, Picked, Undo, Undone
 from chatbot.ui.conversation import Conversation
-from chatbot.ui.exchange import Exchange
+from chatbot.ui.exchange import GIVEN_UP, Exchange
 from chatbot.ui.view import Notices, View
 
 _SHOWN = 60
@@ -45,13 +45,20 @@ class LastTurn:
     def pick(self, number: int) -> ExitCode:
         """Go on with another answer of those that were asked at once, and with whom it was asked."""
         chat = self._conversation
+        is_known = chat.siblings and not chat.siblings_are_loaded
+        if chat.has_fanned and not is_known:
+            self._reload_siblings()
         count = len(chat.siblings)
         if not count:
             raise UsageError(
-                "there is nothing to pick from: /fan BACKEND,BACKEND asks several at once"
+                "only the last turn can be picked from"
+                if chat.has_fanned
+                else "there is nothing to pick from: /fan BACKEND,BACKEND asks several at once"
             )
         if not 1 <= number <= count:
             raise UsageError(f"there is no answer {number}: /pick takes 1 to {count}")
+        if not chat.siblings[number - 1].ended:
+            raise UsageError(f"answer {number} is not finished yet")
         turn = chat.pick(number)
         if error := self.tell_pick():
             raise ChatbotError(f"picked here, but not in the database: {error}")
@@ -61,6 +68,18 @@ class LastTurn:
             "picked", line, turn=turn.request_id, backend=target.backend, model=target.model
         )
         return ExitCode.OK
+
+    def _reload_siblings(self) -> None:
+        """Read the siblings of the last turn: they may have gone on since they were loaded, or it is the last
+        again since a later one was undone."""
+        chat = self._conversation
+        loaded = self._exchange.reply(Load(new_request_id(), chat.session_id), Loaded)
+        if loaded.error:
+            given_up = loaded.error == GIVEN_UP
+            raise ChatbotError(
+                "(given up)" if given_up else f"cannot load the answers: {loaded.error}"
+            )
+        chat.reload_siblings(loaded.messages)
 
     def tell_pick(self) -> str:
         """Have the store go on with the last turn instead of its siblings; return why it did not."""

@@ -233,8 +233,8 @@ class Library:
         return ExitCode.OK
 
     def stats(self, session_id: str, prices: Mapping[str, Price]) -> ExitCode:
-        """Show what a session has used."""
-        loaded, messages = self._exchange.whole(session_id)
+        """Show what a session has used, also in turns that were undone or replaced."""
+        loaded, messages = self._exchange.whole(session_id, everything=True)
         if (session := self._known(session_id, loaded)) is None:
             return ExitCode.USAGE
         said = [message for message, _, _ in messages]

@@ -20,7 +20,7 @@ from chatbot.tracing import Recorder
 from chatbot.ui import desk
 from chatbot.ui.asking import Asking
 from chatbot.ui.chat import Chat
-from chatbot.ui.conversation import Conversation
+from chatbot.ui.conversation import Conversation, Defaults
 from chatbot.ui.exchange import Exchange, Leave
 from chatbot.ui.lastturn import LastTurn
 from chatbot.ui.manage import Library
@@ -73,10 +73,12 @@ class Ui:
             settings.target,
             settings.default_models,
             settings.cache,
-            settings.options_of,
-            settings.explicit_options,
-            settings.system_of,
-            system_is_explicit=settings.system_is_explicit,
+            Defaults(
+                settings.options_of,
+                settings.system_of,
+                settings.explicit_options,
+                settings.system_is_explicit,
+            ),
         )
         self._desk = desk.for_settings(settings, inbox)
         view, notices = self._desk.view, self._desk.notices

@@ -49,7 +49,6 @@ class Resuming:
         self._view.heading(loaded.session)
         target = self._conversation.target
         self._notices.say(f"Backend: {target.backend}, model {target.model}")
-        self._exchange.state.title = loaded.session.title
         self._loaded = loaded
         self.show_loaded()
         return code
@@ -86,7 +85,6 @@ class Resuming:
         )
         # After a restart, what was chosen last is what the session has.
         chat.resume(loaded.session, loaded.messages, Explicit() if settings.restarted else explicit)
-        self._exchange.state.title = loaded.session.title
         self._loaded = loaded
 
     def show_loaded(self) -> None:

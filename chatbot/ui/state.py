@@ -13,7 +13,6 @@ class State(msgspec.Struct):
     """
 
     session_id: str = ""
-    title: str = ""
     backend: BackendName = "ollama"
     model: str = ""
     context_used: int | None = None

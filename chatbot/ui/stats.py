@@ -2,7 +2,7 @@
 
 It counts as the view `model_usage` of the database does: an answer from the cache has used nothing, one that
 was generated and whose tokens nobody reported is unknown, one that was refused before it could cost anything
-is neither. The models are those that were asked; what they call themselves in their answers is not looked at.
+is neither. Undone and replaced turns count like others: they were paid for. The models are those that were asked; what they call themselves in their answers is not looked at.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,14 +21,15 @@ _REFUSED = (
     *("auth", "bad_request", "busy", "model_not_found", "not_found", "poison"),
     *("rate_limited", "unreachable"),
 )
-_HEADS = ("model", "answers", "cached", "failed", "in", "out", "tok/s", "first", "cost")
+_HEADS = ("model", "answers", "cached", "failed", "stopped", "in", "out", "tok/s", "first", "cost")
 _WIDTH = 80
 _LEAST_NAME = 8
 
 
 class Used(msgspec.Struct, frozen=True):
-    """What one model did in this session. `unknown` answers may have used tokens which nobody reported; `cost` is
-    in dollars, of the known ones; None without a price. `seconds` is the generating of `timed_tokens`."""
+    """What one model did in this session. `answers` are all that came of a question; `refused` of them, which have
+    failed, came before anything was generated. `unknown` ones may have used tokens which nobody reported; `cost`
+    is in dollars, of the known ones; None without a price. `seconds` is the generating of `timed_tokens`."""
 
     target: Target
     answers: int = 0
@@ -42,6 +43,7 @@ class Used(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     first_token_ms: tuple[float, ...] = ()
     cost: float | None = None
+    refused: int = 0
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -121,6 +123,7 @@ def _with(used: Used, answer: StoredMessage) -> Used:
         used.timed_tokens + (tokens_out if is_timed else 0),
         used.seconds + ((duration_ms or 0.0) / 1000 if is_timed else 0.0),
         used.first_token_ms if first_ms is None else (*used.first_token_ms, first_ms),
+        refused=used.refused + refused,
     )
 
 
@@ -131,13 +134,14 @@ def _priced(used: Used, prices: Mapping[str, Price]) -> Used:
 
 
 def _row(used: Used) -> tuple[str, ...]:
-    is_known = used.unknown < used.answers
+    is_known = not used.unknown or used.unknown < used.answers - used.refused
     at_least = "≥" if used.unknown else ""
     return (
         one_line(f"{used.target.backend} {used.target.model}"),
-        str(used.answers),
+        str(used.answers - used.refused),
         str(used.cached),
-        str(used.failed + used.interrupted),
+        str(used.failed),
+        str(used.interrupted),
         at_least + _short(used.input_tokens) if is_known else "-",
         at_least + _short(used.output_tokens) if is_known else "-",
         f"{used.timed_tokens / used.seconds:.1f}" if used.seconds else "-",

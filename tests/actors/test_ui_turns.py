@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from chatbot.errors import ExitCode
+from chatbot.mailbox import MAX_MESSAGE_BYTES
 from chatbot.messages import (
     Answered,
     Ask,
+    Cancel,
     Completion,
     Delta,
     Failed,
@@ -16,9 +19,12 @@ from chatbot.messages import (
     Message,
     Pick,
     Picked,
+    SpanRecord,
+    StoredMessage,
+    Undo,
 )
 from chatbot.settings import Price
-from tests.actors.test_ui_sessions import MESSAGES, SKY, Run, run
+from tests.actors.test_ui_sessions import MESSAGES, SKY, Run, decode, run
 
 __all__ = ["run"]
 
@@ -84,7 +90,132 @@ def test_where_the_first_has_no_answer_the_next_that_has_one_is_gone_on_with(cha
 def test_without_a_question_the_last_one_is_asked(chat: Run) -> None:
     chat.script("hello", "/fan sim,anthropic")
     assert [content for content, _, _ in asks(chat)] == ["hello"] * 3
-    assert asks(chat)[1] == ("hello", "sim", ["sim says hello"])
+    assert [answers for _, _, answers in asks(chat)] == [[], [], []]
+    first, *fan = chat.store.all(Ask)
+    assert [ask.replaces for ask in fan] == ["", first.request_id]  # taken out once
+
+
+def test_the_last_question_asked_of_several_takes_the_place_of_its_turn(chat: Run) -> None:
+    chat.script("one", "two", "/fan sim,anthropic", "and?")
+    assert asks(chat)[-1] == ("and?", "sim", ["sim says one", "sim says two"])
+    for ask in chat.store.all(Ask)[2:4]:
+        assert [m.content for m in ask.history] == ["one", "sim says one"]
+
+
+def test_a_fan_is_gone_on_with_by_whom_its_first_answer_is_from(chat: Run) -> None:
+    chat.script("/fan anthropic:opus,sim why?", "and then?")
+    assert asks(chat)[-1] == ("and then?", "opus", ["opus says why?"])
+
+
+def test_which_of_several_is_gone_on_with_is_said_once_it_is_so(chat: Run) -> None:
+    def fails(ask: Ask) -> list[Message]:
+        if ask.target.model in failing:
+            return [Failed(ask.request_id, 1, "unreachable", "it is not there")]
+        return answer(ask)
+
+    chat.says[Ask] = fails
+    failing = ["sim"]
+    chat.chat("/fan sim,anthropic:opus why?")
+    assert "goes on with another; now it is 2" in chat.err
+    failing = []
+    chat.chat("/fan sim,anthropic:opus why?")
+    assert "goes on with another; now it is 1" in chat.err
+    failing = ["sim", "opus"]
+    chat.chat("/fan sim,anthropic:opus why?")
+    assert "goes on with another" not in chat.err
+
+
+def test_where_one_of_several_cannot_be_sent_nobody_is_asked(chat: Run) -> None:
+    too_long: Any = {"anthropic": "x" * MAX_MESSAGE_BYTES}
+    more: Any = {"system_of": too_long, "system_is_explicit": False}
+    chat.says[Ask] = lambda ask: answer(ask) if ask.content == "one" else []
+    assert chat.script("one", "/fan sim,anthropic two", **more) == ExitCode.TURN_FAILED
+    assert "too long to be sent" in chat.err
+    sent = chat.store.all(Ask)[-1]
+    assert [cancel.request_id for cancel in chat.store.all(Cancel)] == [sent.request_id]
+    assert [undo.turn for undo in chat.store.all(Undo)] == [sent.request_id]
+    spans = [
+        record
+        for report in (*chat.reports, *chat.store.reports)
+        for record in decode(report.payload)
+        if isinstance(record, SpanRecord) and record.name == "chat_turn"
+    ]
+    assert len([span for span in spans if span.end_ns]) == 3
+    chat.says[Ask] = answer
+    chat.script("one", "/fan sim,anthropic", "two", **more)
+    assert asks(chat)[-1] == ("two", "sim", ["sim says one"])
+    assert not [ask for ask in chat.store.all(Ask) if ask.replaces]
+
+
+def of_fan(role: Any, content: str, request_id: str, **more: Any) -> StoredMessage:
+    return StoredMessage(
+        *(role, content, more.pop("status", "complete"), 0.0),
+        model=f"m-{request_id}",
+        request_id=request_id,
+        backend="anthropic",
+        fan="r1",
+        active=request_id == "r1",
+    )
+
+
+def test_siblings_of_a_session_that_was_loaded_are_picked_as_they_are_by_now(chat: Run) -> None:
+    asked = (of_fan("user", "why?", "r1"), of_fan("user", "why?", "r2"))
+    first, half = (
+        of_fan("assistant", "one", "r1"),
+        of_fan("assistant", "tw", "r2", status="interrupted"),
+    )
+    stands = iter(
+        [(*asked, first), (*asked, first, half), (*asked, first, of_fan("assistant", "two", "r2"))]
+    )
+    chat.says[Load] = lambda load: [Loaded(load.request_id, SKY, next(stands))]
+    assert chat.script("/resume 1", "/pick 2", "/pick 2", "and then?") == ExitCode.USAGE
+    assert "answer 2 is not finished yet" in chat.err
+    assert asks(chat) == [("and then?", "m-r2", ["two"])]
+    assert len(chat.store.all(Pick)) == 1
+
+
+def test_what_cannot_be_loaded_is_not_picked(chat: Run) -> None:
+    asked = (of_fan("user", "why?", "r1"), of_fan("user", "why?", "r2"))
+    says = iter([Loaded("", SKY, asked), Loaded("", error="no database")])
+    chat.says[Load] = lambda load: [msgspec.structs.replace(next(says), request_id=load.request_id)]
+    assert chat.script("/resume 1", "/pick 2") == ExitCode.TURN_FAILED
+    assert "cannot load the answers: no database" in chat.err
+    assert not chat.store.all(Pick)
+
+
+def test_siblings_can_be_picked_from_again_once_what_came_later_was_undone(chat: Run) -> None:
+    def load(query: Load) -> list[Message]:
+        first, second = chat.store.all(Ask)[:2]
+        question = of_fan("user", "why?", "")
+        rows = [
+            msgspec.structs.replace(
+                question,
+                role=role,
+                request_id=ask.request_id,
+                fan=first.request_id,
+                content=content,
+            )
+            for ask, text in ((first, "one"), (second, "two"))
+            for role, content in (("user", "why?"), ("assistant", text))
+        ]
+        return [Loaded(query.request_id, SKY, tuple(rows))]
+
+    chat.says[Load] = load
+    lines = ("/fan sim,anthropic:opus why?", "more", "/undo", "/pick 2", "and then?")
+    assert chat.script(*lines) == ExitCode.OK
+    assert asks(chat)[-1][2] == ["two"]
+
+
+def test_only_the_last_turn_is_picked_from(chat: Run) -> None:
+    assert chat.script("/fan sim,anthropic hi", "more", "/pick 2") == ExitCode.USAGE
+    assert "only the last turn can be picked from" in chat.err
+
+
+def test_a_trace_of_what_was_undone_is_not_said_never_to_have_been_asked(chat: Run) -> None:
+    assert chat.script("hi", "/undo", "/trace") == ExitCode.USAGE
+    assert "there is no turn left in this session" in chat.err
+    chat.script("/trace")
+    assert "nothing has been asked in this session yet" in chat.err
 
 
 @pytest.mark.parametrize(
@@ -143,14 +274,24 @@ def test_what_is_copied_is_the_answer_or_its_code(
 
     def copy(text: str, write_raw: object) -> str:
         copied.append(text)
-        return "to the clipboard"
+        return "with xclip"
 
     monkeypatch.setattr("chatbot.ui.clipboard.copy", copy)
     text = "See:\n```python\nx = 1\n```\nand\n```\ny\n```\n"
     chat.says[Ask] = lambda ask: [Answered(ask.request_id, 1, Completion(text))]
-    chat.script("code", "/copy", "/copy code", "/copy code 1")
-    assert copied == [text, "y", "x = 1"] or copied == [text, "y\n", "x = 1\n"]
-    assert "copied code block 1 of 2 to the clipboard" in chat.err
+    chat.script("code", "/copy", "/copy 1", "/copy code", "/copy code 1", "/copy code 2")
+    assert copied == [text, text, "y", "x = 1", "y"]
+    assert [line for line in chat.err.splitlines() if line.startswith("copied")] == [
+        "copied the answer with xclip",
+        "copied answer 1 with xclip",
+        "copied code block 2 of 2 with xclip",
+        "copied code block 1 of 2 with xclip",
+        "copied code block 2 of 2 with xclip",
+    ]
+    assert chat.script("code", "/copy code 3", "/copy 2") == ExitCode.USAGE
+    assert "there is no code block 3: the last one is 2" in chat.err
+    assert "there is no answer 2: the last one is 1" in chat.err
+    assert len(copied) == 5
 
 
 def test_the_thinking_before_the_last_answer_is_kept_and_shown(chat: Run) -> None:
@@ -197,3 +338,4 @@ def test_what_a_session_has_used_is_summed_up_from_the_database(chat: Run) -> No
     chat.says[Load] = lambda message: [Loaded(message.request_id, SKY, MESSAGES)]
     chat.script("one", "/stats", json=True, prices={"sim:sim": Price(1.0, 2.0)})
     assert [e["event"] for e in chat.events()][-1] == "stats"
+    assert all(load.everything for load in chat.store.all(Load))

@@ -229,7 +229,8 @@ def test_who_takes_one_out_takes_out_the_whole_fan(
 
 def test_the_rows_of_a_fan_are_found_by_its_index(database: Database) -> None:
     fan_out(database)
-    for sql in (queries._TAKE_OUT, queries._PICK, sessions._MESSAGES):
+    loading = sessions._MESSAGES + sessions._OF_CONVERSATION
+    for sql in (queries._TAKE_OUT, queries._PICK, loading):
         for name in ("session_id", "turn", "fan"):
             sql = sql.replace(f":{name}", "'a'")
         plan = [row[3] for row in database.rows(f"EXPLAIN QUERY PLAN {sql}")]

@@ -61,7 +61,7 @@ def test_a_program_of_the_desktop_is_given_the_text(
 ) -> None:
     taken = saves(tmp_path / "bin", name)
     around = environment(tmp_path / "bin", **{variable: "x"})
-    assert copy(TEXT, None, around) == f"copied with {name}"
+    assert copy(TEXT, None, around) == f"with {name}"
     assert taken.read_bytes() == repr(arguments).encode() + b"|" + TEXT.encode()
 
 
@@ -91,7 +91,7 @@ def test_one_that_fails_or_hangs_is_followed_by_the_next(
     with pytest.raises(ChatbotError, match="wl-copy and xclip failed"):
         copy(TEXT, None, around)
     taken = saves(tmp_path / "bin", "xsel")
-    assert copy(TEXT, None, around) == "copied with xsel"
+    assert copy(TEXT, None, around) == "with xsel"
     assert taken.exists()
 
 
@@ -104,7 +104,7 @@ def test_one_that_stays_to_serve_the_text_is_not_waited_for(tmp_path: Path) -> N
         f"\nwhile os.path.exists({str(alive)!r}): time.sleep(0.01)"
     )
     tool(tmp_path / "bin", "xclip", body)
-    assert copy(TEXT, None, environment(tmp_path / "bin", DISPLAY=":0")) == "copied with xclip"
+    assert copy(TEXT, None, environment(tmp_path / "bin", DISPLAY=":0")) == "with xclip"
     assert eventually(alive.exists)
     alive.unlink()  # ends it
 
@@ -145,7 +145,7 @@ def test_tmux_takes_it_for_its_own_person(tmp_path: Path) -> None:
         ).stdout.strip()
         real = Path(shutil.which("tmux") or "").parent
         around = environment(real, TMUX=f"{socket},{pid},0")
-        assert copy(TEXT, None, around) == "copied with tmux"
+        assert copy(TEXT, None, around) == "with tmux"
         shown = subprocess.run([*tmux, "show-buffer"], check=True, capture_output=True, timeout=20)
         assert shown.stdout == TEXT.encode()
     finally:

@@ -107,8 +107,41 @@ def test_the_warning_is_one_line_with_a_context_that_would_do() -> None:
     assert verdict == Verdict(2152, 4096, verdict.warning)
     assert verdict.warning == (
         "the model did not get all of this conversation: its context of 4,096 tokens is too short,"
-        " and its server has cut it; -o num_ctx 16384, or /new-session"
+        " and its server has cut it; /set num_ctx 16384, or /new-session"
     )
+
+
+def test_outside_of_a_chat_the_remedy_is_an_option() -> None:
+    verdict = judge((), Measure(40_000, 40_000, 2052, 100, 4096), in_chat=False)
+    assert verdict.warning.endswith("has cut it; -o num_ctx 16384")
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ([Measure(100, 100, 50, 50, 4096)], Measure(60_100, 60_000, 3000, 50, 4096)),
+        ([Measure(100, 100, 50, 50)], Measure(60_100, 60_000, 3000, 50)),
+        ([], Measure(9000, 9000, 200, 50, 256)),
+    ],
+)
+def test_what_is_new_is_in_no_cache(before: list[Measure], now: Measure) -> None:
+    assert is_cut(judge(before, now))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        # The answer before was long, and its server has it in the cache; the question was not.
+        ([Measure(9000, 9000, 2000, 2500, 8192)], Measure(42_000, 33_000, 4200, 50, 8192)),
+        ([Measure(9000, 9000, 2000, None, 8192)], Measure(42_000, 33_000, 4200, 50, 8192)),
+        # The document was asked about in another session.
+        ([], Measure(40_000, 40_000, 20, 50, 16_384)),
+        ([Measure(100, 100, 50, 50)], Measure(20_100, 20_000, 500, 50)),
+        ([Measure(9000, 9000, 50, 9)], Measure(60_000, 51_000, 3000, 50, sent_before=True)),
+    ],
+)
+def test_what_may_have_been_cached_is_not_a_cut(before: list[Measure], now: Measure) -> None:
+    assert not is_cut(judge(before, now))
 
 
 @pytest.mark.parametrize(("output", "full"), [(95, False), (96, True), (500, True)])

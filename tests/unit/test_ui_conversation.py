@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from chatbot.errors import UsageError
 from chatbot.history import DIGEST_OF_NOTHING, extended
 from chatbot.messages import BackendName, ChatMessage, Options, Session, StoredMessage, Target
-from chatbot.ui.conversation import Conversation, Explicit, Turn, turns_of
+from chatbot.ui.conversation import Conversation, Defaults, Explicit, Turn, turns_of
 
 MODELS: dict[BackendName, str] = {
     "ollama": "llama3:latest",
@@ -303,6 +303,57 @@ def test_there_is_nothing_to_pick_beside_the_siblings(number: int) -> None:
     assert chat.turns[-1].request_id == "r2"
 
 
+def test_a_fan_goes_on_with_whom_the_first_was_asked() -> None:
+    chat = conversation("openai")
+    fan(chat)
+    assert (chat.target.backend, chat.target.model) == ("sim", "sim")
+
+
+def row(role: str, content: str, request_id: str, status: str = "complete") -> StoredMessage:
+    """Return a row of a fan, of which r1 is the active one."""
+    return msgspec.structs.replace(
+        stored(role, content, status, request_id=request_id),
+        fan="r1",
+        active=request_id == "r1",
+        backend="openai",
+        model=f"m-{request_id}",
+    )
+
+
+def test_the_siblings_wait_for_the_end_of_one_of_them_that_is_still_under_way() -> None:
+    chat = conversation()
+    rows = [row("user", "q", "r1"), row("user", "q", "r2"), row("assistant", "two", "r2")]
+    chat.resume(session(), rows)
+    assert [each.ended for each in chat.siblings] == [False, True]
+    assert chat.reopen("r1") == "q"
+    chat.answered(Turn("r1", "q", "one", target=Target("openai", "m-r1")))
+    assert [(each.answer, each.ended) for each in chat.siblings] == [("one", True), ("two", True)]
+    say(chat, "next", "answer", "r3")
+    assert chat.siblings == ()
+
+
+def test_siblings_are_taken_as_they_are_stored_by_now() -> None:
+    chat = conversation()
+    chat.resume(session(), [row("user", "q", "r1"), row("assistant", "half", "r1", "interrupted")])
+    assert chat.siblings_are_loaded
+    now = [
+        row("user", "q", "r1"),
+        row("user", "q", "r2"),
+        row("assistant", "one, whole", "r1"),
+        row("assistant", "tw", "r2", "interrupted"),
+    ]
+    chat.reload_siblings(now)
+    assert [(each.answer, each.ended) for each in chat.siblings] == [
+        ("one, whole", True),
+        ("tw", False),
+    ]
+    chat.pick(1)
+    assert [message.content for message in chat.history] == ["q", "one, whole"]
+    say(chat, "next", "answer", "r3")
+    chat.reload_siblings([*now, stored("user", "next", request_id="r3")])
+    assert chat.siblings == ()
+
+
 def test_undoing_takes_all_siblings_back() -> None:
     chat = conversation()
     say(chat, "one", "two", "r1")
@@ -340,7 +391,9 @@ OPTIONS: dict[BackendName, Options] = {"sim": {"seed": 1, "top_p": 0.5}, "openai
 
 def optioned() -> Conversation:
     target = Target("sim", "sim", None, {"seed": 1, "top_p": 0.5, "temperature": 0.1})
-    return Conversation("session_1_a", target, MODELS, "use", OPTIONS, {"temperature": 0.1})
+    return Conversation(
+        "session_1_a", target, MODELS, "use", Defaults(OPTIONS, chosen={"temperature": 0.1})
+    )
 
 
 def test_another_backend_is_asked_with_its_own_options_and_those_that_the_person_chose() -> None:
@@ -350,6 +403,23 @@ def test_another_backend_is_asked_with_its_own_options_and_those_that_the_person
     assert chat.target.options == {"top_p": 0.9, "temperature": 0.1, "max_tokens": 7}
     chat.new_session("session_2_b")
     assert chat.target.options == {"top_p": 0.9, "temperature": 0.1}
+
+
+def test_the_options_of_a_resumed_session_are_come_back_to() -> None:
+    chat = optioned()
+    chat.resume(session("sim", "sim"), [])
+    assert chat.target.options == {"top_p": 0.5}
+    chat.switch("openai")
+    chat.set_option("max_tokens", 7)
+    chat.switch("sim")
+    assert chat.target.options == {"top_p": 0.5, "max_tokens": 7}
+    chat.set_option("top_p", None)
+    chat.switch("openai")
+    assert chat.target.options == {"top_p": 0.9, "max_tokens": 7}
+    chat.switch("sim")
+    assert chat.target.options == {"top_p": 0.5, "max_tokens": 7}  # as it is configured
+    chat.new_session("session_2_b")
+    assert chat.target.options == {"seed": 1, "top_p": 0.5, "temperature": 0.1}
 
 
 def test_an_option_that_is_taken_back_is_as_it_was_configured() -> None:

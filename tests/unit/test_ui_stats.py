@@ -101,21 +101,33 @@ def test_an_answer_without_its_question_is_left_out() -> None:
     assert list(lines(Stats("s"))) == ["nothing was answered in this session yet"]
 
 
+def test_what_was_refused_before_it_cost_anything_has_failed_and_is_no_answer() -> None:
+    asked = StoredMessage("user", "q", "complete", 0.0, "a", request_id="r1", backend="sim")
+    refused = msgspec.structs.replace(
+        asked, role="assistant", content="", status="failed", finish_reason="auth"
+    )
+    (used,) = of_messages("s", (asked, refused), {}).used
+    assert (used.refused, used.failed, used.unknown) == (1, 1, 0)
+    row = list(lines(Stats("s", (used,))))[1]
+    assert row.split()[2:6] == ["0", "0", "1", "0"]
+
+
 def test_the_table_fits_80_columns_and_says_what_is_not_known() -> None:
     used = Used(
-        *(Target("sim", "a-model-with-a-name-of-some-length"), 10, 2, 1, 1, 1, 1_234_567, 87_654),
+        *(Target("sim", "a-model-with-a-name-of-some-length"), 10, 2, 2, 3, 1, 1_234_567, 87_654),
         timed_tokens=900,
         seconds=20.0,
         first_token_ms=(100.0, 200.0, 3000.0),
         cost=12.5,
+        refused=1,
     )
     other = Used(Target("ollama", "llama3"), answers=1, unknown=1)
     shown = list(lines(Stats("s", (used, other))))
     assert max(map(len, shown)) <= 80
     assert shown == [
-        "model                   answers cached failed     in    out tok/s  first    cost",
-        "sim a-model-with-a-nam…      10      2      2 ≥1.23M ≥87.7k  45.0 200 ms ≥$12.50",
-        "ollama llama3                 1      0      0      -      -     -      - unknown",
+        "model           answers cached failed stopped     in    out tok/s  first    cost",
+        "sim a-model-wi…       9      2      2       3 ≥1.23M ≥87.7k  45.0 200 ms ≥$12.50",
+        "ollama llama3         1      0      0       0      -      -     -      - unknown",
         "2 answers told no tokens: not in the sums, and of unknown cost",
         "cost: $12.50, and what is unknown",
     ]

@@ -470,7 +470,7 @@ def test_what_was_used_and_thought_is_shown_by_both(streams: Streams) -> None:
     assert streams.out.splitlines()[1].split() == [
         "sim",
         "sim",
-        *"200",
+        *"2000",
         "3",
         "4",
         "-",

@@ -128,8 +128,7 @@ class ConsoleView:
         """All of them are over: they are written down, whole."""
         several, self._several = self._several, None
         if several is not None:
-            hint = self._fitting(line("/pick N goes on with another; now it is 1", "dim"))
-            self._screen.show(None, (*several.end(self._screen.columns), *hint, ()))
+            self._screen.show(None, (*several.end(self._screen.columns), ()))
 
     def thoughts(self, text: str) -> None:
         """What was thought before an answer."""
