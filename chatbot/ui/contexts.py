@@ -59,7 +59,9 @@ class Contexts:
         if last.request_id not in self._measures or last.target is None:
             return
         self._tell(last)
-        if last.target.backend == "ollama":
+        if (
+            last.target.backend == "ollama" and self._exchange.chatting
+        ):  # a script has no use for it in time
             self._exchange.ask_context("ollama", last.target.model)
 
     def show(self) -> None:

@@ -28,6 +28,7 @@ class Room:
             state=self.state,
             on_context=None,
             show_state=lambda: None,
+            chatting=True,
             ask_context=lambda backend, model: self.asked.append((backend, model)),
         )
         view: Any = SimpleNamespace(aside=self.told.append)

@@ -300,7 +300,7 @@ def toolbars(batches: Batches, tty: Tty) -> Iterable[None]:
     drawn = Drawn(tty)
     for batch in batches:
         for a, b, c, d, e in zip(*[iter(batch)] * 5, strict=True):
-            state = State(a, b, "sim", c, 90, 100, not_saving=d, activity=e, queued=(a,))
+            state = State(a, "sim", c, 90, 100, not_saving=d, activity=e, queued=(a, b))
             drawn.paint(toolbar(state, COLUMNS))
         yield
 
