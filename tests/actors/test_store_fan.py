@@ -70,6 +70,20 @@ def load(room: Room) -> Loaded:
     return room.receive(Loaded)
 
 
+def test_a_turn_is_taken_out_by_the_last_of_those_that_take_its_place(
+    room: Room, path: str
+) -> None:
+    room.send(ask(1, fan=""), answered(1))
+    room.send(ask(2, fan="r2"), ask(3, fan="r2", replaces="r1"), answered(3), answered(2))
+    room.send(Load("l", "s"), Load("all", "s", 0, everything=True))
+    room.stop()
+    loaded, everything = (reply for reply in room.rest() if isinstance(reply, Loaded))
+    assert active(path) == ["r2"]
+    assert [m.request_id for m in loaded.messages] == ["r2", "r3", "r3", "r2"]
+    assert [m.request_id for m in everything.messages] == ["r1", "r1", "r2", "r3", "r3", "r2"]
+    assert [m.active for m in everything.messages] == [False, False, True, False, False, True]
+
+
 def test_one_of_three_is_picked_while_their_answers_still_come(room: Room, path: str) -> None:
     room.send(ask(1), ask(2), ask(3), answered(1), Checkpoint("r3", "ans"), Pick("p", "s", "r3"))
     room.send(answered(2), answered(3), Pick("again", "s", "r3"), Pick("no", "s", "r9"))

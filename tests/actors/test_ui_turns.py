@@ -206,6 +206,15 @@ def test_siblings_can_be_picked_from_again_once_what_came_later_was_undone(chat:
     assert asks(chat)[-1][2] == ["two"]
 
 
+def test_the_answer_of_an_earlier_turn_is_copied_by_its_number(
+    chat: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr("chatbot.ui.clipboard.copy", lambda text, write_raw: copied.append(text))
+    chat.script("one", "two", "/copy 1", "/copy 2", "/copy")
+    assert copied == ["sim says one", "sim says two", "sim says two"]
+
+
 def test_only_the_last_turn_is_picked_from(chat: Run) -> None:
     assert chat.script("/fan sim,anthropic hi", "more", "/pick 2") == ExitCode.USAGE
     assert "only the last turn can be picked from" in chat.err
@@ -335,7 +344,9 @@ def test_an_alias_stands_for_a_backend_and_its_model(chat: Run) -> None:
 
 
 def test_what_a_session_has_used_is_summed_up_from_the_database(chat: Run) -> None:
-    chat.says[Load] = lambda message: [Loaded(message.request_id, SKY, MESSAGES)]
+    chat.says[Load] = lambda message: [
+        Loaded(message.request_id, SKY, MESSAGES, truncated=not message.after)
+    ]
     chat.script("one", "/stats", json=True, prices={"sim:sim": Price(1.0, 2.0)})
     assert [e["event"] for e in chat.events()][-1] == "stats"
-    assert all(load.everything for load in chat.store.all(Load))
+    assert [load.everything for load in chat.store.all(Load)] == [True, True]
