@@ -260,6 +260,7 @@ class Chat:
         if not text or text == question.strip():
             self._notices.say("nothing was changed")
             return ExitCode.OK
+        self._exchange.show_typed(text)
         return self.turn(text, replacing=True)
 
     def _asked(self, ask: Callable[[], list[Terminal]]) -> ExitCode:

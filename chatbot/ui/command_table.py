@@ -242,7 +242,7 @@ def find(name: str) -> Command | None:
 def nearest(word: str, names: Iterable[str]) -> str:
     """Return the name that was probably meant by a word that is none of them; empty where none is near."""
     known = list(names)
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.65)
     if close:
         return close[0]
     begun = [name for name in known if word and name.startswith(word.lower())]

@@ -10,6 +10,7 @@ terminal itself, and is the input's first text.
 """
 
 import contextlib
+import errno
 import queue
 import signal
 import sys
@@ -80,6 +81,7 @@ class Console:
         self._unheard = 0
         self._early_interrupts = 0
         self._to_remember: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._edited: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     # --- the main thread -------------------------------------------------------------------------
 
@@ -118,17 +120,16 @@ class Console:
             stage.run(
                 self._modes.early if self._modes else b"", used, lambda: self._begin(stage, chat)
             )
-        except (EOFError, OSError):
-            self._gone = True
-            self._end()
-            self._post(Left(ExitCode.OK))
         except KeyboardInterrupt:
             raise
         except Exception as error:
+            self._gone = _is_hang_up(error)
             self._end()
-            self._post(Left(ExitCode.TURN_FAILED))
-            chat.join(_LEAVES_WITHIN_S)
-            raise ChatbotError(f"the terminal cannot be driven: {error!r}") from error
+            self._post(Left(ExitCode.OK if self._gone else ExitCode.TURN_FAILED))
+            if not self._gone:
+                if chat.is_alive():
+                    chat.join(_LEAVES_WITHIN_S)
+                raise ChatbotError(f"the terminal cannot be driven: {error!r}") from error
         finally:
             self._end()
             sys.setswitchinterval(switch_s)
@@ -163,6 +164,7 @@ class Console:
         with self._lock:
             self._ended, self._stage = True, None
             waiting, self._waiting = self._waiting, []
+        self._edited.put(None)  # whoever waits for an editor waits for it in vain
         self._put("".join(self._text(each) + "\n" for each in waiting))
         if host.terminal_is_anothers():  # a shell may have written its prompt over the area already
             self._send(_LEFT_BEHIND)
@@ -216,7 +218,7 @@ class Console:
         prompt, self.is_busy = self._prompt, True
         with self._lock:  # before the chat can write below it; the next frame has it
             self._waiting += _typed(prompt, text)
-        self._post_first(Typed(text, shown=True))
+        self._post_first(Typed(text, shown=True, is_answer=self.is_question))
         return prompt == self._own_prompt
 
     def pressed(self) -> None:
@@ -306,8 +308,18 @@ class Console:
         if (stage := self._stage) is None:
             return None
         edited: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        stage.call(stage.edit, text, edited.put)
-        return edited.get()
+        self._edited = edited
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            stage.call(stage.edit, text, edited.put)
+            return edited.get()
+        return None
+
+    def stop_editing(self) -> None:
+        """End the editor that is open, and let no other begin: the program is to end. From any thread, or a
+        signal handler."""
+        if (stage := self._stage) is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                stage.call(stage.stop_editing)
 
     def is_echo(self, interrupt: Interrupt) -> bool:
         """Whether this interrupt only repeats one that this process had itself."""
@@ -361,6 +373,13 @@ class Console:
             if fault := past.take_fault():  # told once
                 self.say((("dim", fault),))
             past.append(self._to_remember.get())
+
+
+def _is_hang_up(error: Exception) -> bool:
+    """Whether this is how a terminal tells that it is gone."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EIO, errno.ENXIO, errno.EBADF)
+    return isinstance(error, EOFError)
 
 
 def _typed(prompt: str, text: str) -> list[Line]:
