@@ -42,6 +42,24 @@ BINARY: int = getattr(os, "O_BINARY", 0)  # for `os.open`: no end of line is tur
 
 _QUOTA = "/sys/fs/cgroup/cpu.max"  # of this control group, "max" or µs in so many µs: cgroups(7)
 
+# A program that becomes another one (`in_foreground`): its arguments are the parent's id and a command.
+# PR_SET_PDEATHSIG, prctl(2), outlives what is executed; a parent may have died before it stood.
+_BECOME = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+parent, *command = sys.argv[1:]
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGHUP)
+    if os.getppid() != int(parent):
+        sys.exit(1)
+try:
+    os.execv(command[0], command)
+except OSError as error:
+    sys.exit(f"{command[0]}: {error.strerror}")
+"""
+
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
@@ -510,6 +528,24 @@ def editor() -> list[str]:
     if sys.platform == "win32":
         return ["notepad"]
     return [next(filter(shutil.which, ("editor", "nano", "vim", "vi")), "vi")]
+
+
+def in_foreground(command: list[str]) -> list[str]:
+    """Return how to start a program that has the terminal for a while: Ctrl-C and a hang-up reach it, though
+    this process ignores them, and on Linux it is told to hang up when this process dies.
+
+    A small program does that, and becomes the other one: between a fork and what is executed nothing can be
+    done safely beside other threads. Raises FileNotFoundError where there is no such program.
+    """
+    import shutil
+
+    program = shutil.which(command[0])
+    if program is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    if sys.platform == "win32":
+        return [program, *command[1:]]
+    become = [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid())]
+    return [*become, program, *command[1:]]
 
 
 def _is_open(fd: int) -> bool:

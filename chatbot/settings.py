@@ -531,6 +531,8 @@ def parse_option_value(text: str, key: str = "option") -> int | float | str | bo
         return storable(f"option {key}", int(text))
     if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
         return storable(f"option {key}", float(text))
+    if re.fullmatch(r"[+-]?(nan|inf(inity)?)", text, re.IGNORECASE):
+        raise UsageError(f"option {key}: {text} is no number that can be sent")
     return text
 
 

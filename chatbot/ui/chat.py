@@ -264,6 +264,7 @@ class Chat:
         if not text or text == question.strip():
             self._notices.say("nothing was changed")
             return ExitCode.OK
+        self._exchange.show_typed(text)
         return self.turn(text, replacing=True)
 
     def _asked(self, ask: Callable[[], list[Terminal]]) -> list[Terminal]:
@@ -275,7 +276,7 @@ class Chat:
             ) from error
         if self._settings.mode != "chat" and any(map(self._asking.was_interrupted, ended)):
             raise Leave(ExitCode.INTERRUPTED)
-        if self._settings.bell:
+        if self._settings.bell and any(isinstance(terminal, Answered) for terminal in ended):
             self._ring()
         return ended
 

@@ -246,7 +246,7 @@ def nearest(word: str, names: Iterable[str]) -> str:
     import difflib  # here: only a mistyped name has to wait for it
 
     known = list(names)
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.65)
     if close:
         return close[0]
     begun = [name for name in known if word and name.startswith(word.lower())]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from chatbot.errors import ExitCode
+from chatbot.errors import ExitCode, UsageError
 from chatbot.mailbox import Inbox
 from chatbot.messages import UiInbox
 from chatbot.settings import UiSettings
@@ -147,7 +147,13 @@ class PlainDesk:
         """A plain terminal is not sent anything but text."""
 
     def edit(self, text: str) -> str | None:
-        """Let the person edit a text. Raises ChatbotError where there is nobody, or no editor."""
-        from chatbot.ui import editor  # asyncio, which nothing else here needs
+        """Let the person edit a text. Raises UsageError where there is nobody, ChatbotError without an editor."""
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise UsageError("/edit needs a terminal: ask the changed question, after /undo")
+        from chatbot.ui.editor import Blocking  # asyncio, which nothing else here needs
 
+        editor = Blocking()
+        self._terminal.on_stop = editor.stop
+        if self._terminal.is_stopped:
+            return None
         return editor.edit(text)

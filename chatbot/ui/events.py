@@ -12,10 +12,11 @@ from chatbot.messages import Interrupt, UiInbox
 
 class Typed(msgspec.Struct, frozen=True):
     """A line, or a block of them, was sent off with Enter. `shown`: it stands in the scrollback already; one
-    that was typed ahead does not, before it is taken."""
+    that was typed ahead does not, before it is taken. `is_answer`: it was typed at a question, and is nothing else."""
 
     text: str
     shown: bool = False
+    is_answer: bool = False
 
 
 class Pressed(Interrupt, frozen=True):

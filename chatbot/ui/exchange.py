@@ -29,6 +29,7 @@ from chatbot.messages import (
     Interrupted,
     Listed,
     ListModels,
+    ListSessions,
     Load,
     Loaded,
     ModelsListed,
@@ -111,6 +112,7 @@ class Exchange:
         self._typed: deque[Typed] = deque()
         self._ended: Terminal | None = None
         self.not_saving = ""
+        self.is_abandoned = False  # by a supervisor that was killed
 
     # --- the person ------------------------------------------------------------------------------
 
@@ -140,7 +142,10 @@ class Exchange:
                 match message := self.next():
                     case None:
                         pass
-                    case Typed(text=text):
+                    case Typed(shown=True, is_answer=is_answer) if is_answer == consent:
+                        return message.text
+                    case Typed(text=text, is_answer=False) if not consent and text.strip():
+                        console.show_typed(text)
                         return text
                     case Interrupt() if consent and not self._keyboard.is_echo(message):
                         raise KeyboardInterrupt
@@ -158,6 +163,13 @@ class Exchange:
             self._console.give_back(tuple(typed.text for typed in self._typed))
             self._typed.clear()
             self._show_queue()
+
+    def show_typed(self, text: str) -> None:
+        """Show a text as if it had been typed."""
+        if self._console is not None:
+            self._console.show_typed(text)
+        else:
+            self._view.aside(f"You: {text}")
 
     def show_activity(self, activity: str) -> None:
         """Show what is going on."""
@@ -202,8 +214,12 @@ class Exchange:
                     self.notice(message)
 
     def ask_models(self, backend: BackendName) -> None:
-        """Ask for the models of a backend, for `on_models`."""
+        """Ask for the models of a backend, for `on_models`. From any thread, as the two below."""
         self._outbox.send(ListModels(new_request_id(), backend))
+
+    def ask_sessions(self, at_most: int) -> None:
+        """Ask for the sessions that were used last, for `on_listed`."""
+        self._outbox.send(ListSessions(new_request_id(), at_most))
 
     def ask_context(self, backend: BackendName, model: str) -> None:
         """Ask how much context a model has, for `on_context`."""
@@ -227,30 +243,36 @@ class Exchange:
                     self.notice(message)
 
     def watch(self, show: Callable[[StatusRead], None]) -> None:
-        """Show how everybody is, again each second, until a key is pressed that ends it."""
+        """Show how everybody is, again each second, until a key is pressed that ends it. A line that ends it
+        was meant for nobody yet: it is given back. What was queued before waits for its turn."""
         self.show_activity("watching")
         try:
-            while (status := self.status()) is not None:
-                show(status)
-                if self._is_dismissed(time.monotonic() + _STATUS_EVERY_S):
-                    return
+            while self._watched(show, time.monotonic() + _STATUS_EVERY_S):
+                pass
         finally:
             self.show_activity("")
 
-    def _is_dismissed(self, deadline: float) -> bool:
-        while (left_s := deadline - time.monotonic()) > 0:
-            match message := self.next(left_s):
+    def _watched(self, show: Callable[[StatusRead], None], deadline: float) -> bool:
+        """Ask, and show what is told until then; return whether nobody has ended it."""
+        request_id = new_request_id()
+        self._outbox.send(ReadStatus(request_id))
+        is_shown = False
+        while not is_shown or time.monotonic() < deadline:
+            match message := self.next(max(deadline - time.monotonic(), 0) or _WAIT_S):
                 case None:
                     pass
+                case StatusRead() if message.request_id == request_id:
+                    show(message)
+                    is_shown = True
                 case Typed(text=text):
-                    if text.strip():
-                        self.notice(message)
-                    return True
+                    if text.strip() and self._console is not None:
+                        self._console.give_back((text,))
+                    return False
                 case Interrupt() if not self._keyboard.is_echo(message):
-                    return True
+                    return False
                 case _:
                     self.notice(message)
-        return bool(self._typed)
+        return True
 
     def enter(self, session_id: str) -> None:
         """Say which session the terminal is in now, in case it has to be started again."""
@@ -338,6 +360,15 @@ class Exchange:
         if (message := self.next(for_s)) is not None:
             self.notice(message)
 
+    def was_abandoned(self, within_s: float) -> bool:
+        """Whether the supervisor was killed, who may have been heard of by a signal first; what comes else is lost."""
+        deadline = time.monotonic() + within_s
+        while not self.is_abandoned and (left_s := deadline - time.monotonic()) > 0:
+            self.is_abandoned = any(
+                each is self._inbox.parting for each in self._inbox.take(left_s)
+            )
+        return self.is_abandoned
+
     def catch_up(self) -> None:
         """Show what came while the person was typing. A Ctrl-C from then has had its effect."""
         while (message := self.next(0)) is not None:
@@ -365,9 +396,12 @@ class Exchange:
     def notice(self, message: UiEvent) -> None:
         """Take a message that nothing is waiting for."""
         match message:
-            case Typed():
-                self._typed.append(message)
-                self._show_queue()
+            case Typed(is_answer=True):
+                pass  # to a question that was given up
+            case Typed(text=text):
+                if text.strip():
+                    self._typed.append(message)
+                    self._show_queue()
             case Left(code=code):
                 raise Leave(code)
             case Retrying(delay_s=delay_s, reason=reason):
@@ -386,6 +420,7 @@ class Exchange:
             case Notice(text=text):
                 self._view.aside(text)
             case Stop():
+                self.is_abandoned |= message is self._inbox.parting
                 raise Leave(ExitCode.INTERRUPTED)
             case Answered() | Failed() | Cancelled() | Interrupted():
                 self._ended = message  # of a turn in which the terminal was killed

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import assert_never
 
+from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode, UsageError
 from chatbot.ids import new_session_id
 from chatbot.mailbox import Inbox, Outbox
@@ -31,6 +32,9 @@ from chatbot.ui.terminal import Stopped
 INBOX = UiInbox
 SETTINGS = UiSettings
 PROMPT = "You: "
+
+_PARTING_S = 0.1
+_ABANDONED = "the program's supervisor has ended, and the chat with it: --continue goes on"
 
 
 def main(
@@ -180,10 +184,12 @@ class Ui:
             code = self._take_lines()
         except Leave as leave:
             code = leave.code
-        if (
-            os.getppid() == self._supervisor
-        ):  # else it was killed, and a shell has the terminal again
+        # Its signal, the end of its pipe, and another parent come in any order.
+        is_told = code is ExitCode.INTERRUPTED and self._exchange.was_abandoned(_PARTING_S)
+        if not is_told and os.getppid() == self._supervisor:
             self._notices.say("Goodbye!")
+        elif host.has_terminal():  # else a shell has it again
+            self._notices.say(_ABANDONED)
         return code
 
     def _take_lines(self) -> ExitCode:

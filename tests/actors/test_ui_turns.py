@@ -254,13 +254,14 @@ def test_an_edited_question_takes_the_place_of_the_last(
 ) -> None:
     edited: list[str] = []
 
-    def edit(text: str) -> str:
+    def edit(desk: object, text: str) -> str:
         edited.append(text)
         return f"{text}, please"
 
-    monkeypatch.setattr("chatbot.ui.editor.edit", edit)
+    monkeypatch.setattr("chatbot.ui.desk.PlainDesk.edit", edit)
     chat.script("one", "two", "/edit", "three")
     assert edited == ["two"]
+    assert "You: two, please\n" in chat.err
     second, third = chat.store.all(Ask)[1:3]
     assert (third.content, third.replaces) == ("two, please", second.request_id)
     assert asks(chat)[3] == ("three", "sim", ["sim says one", "sim says two, please"])
@@ -270,10 +271,16 @@ def test_an_edited_question_takes_the_place_of_the_last(
 def test_a_question_that_was_not_changed_is_not_asked_again(
     chat: Run, monkeypatch: pytest.MonkeyPatch, edited: str | None
 ) -> None:
-    monkeypatch.setattr("chatbot.ui.editor.edit", lambda text: edited)
+    monkeypatch.setattr("chatbot.ui.desk.PlainDesk.edit", lambda desk, text: edited)
     assert chat.script("one", "/edit") == ExitCode.OK
     assert len(chat.store.all(Ask)) == 1
     assert "nothing was changed" in chat.err
+
+
+def test_an_editor_needs_a_terminal(chat: Run) -> None:
+    assert chat.script("one", "/edit") == ExitCode.USAGE
+    assert [line for line in chat.err.splitlines() if "/edit needs a terminal" in line]
+    assert len(chat.store.all(Ask)) == 1
 
 
 def test_what_is_copied_is_the_answer_or_its_code(

@@ -201,7 +201,9 @@ class Chat:
             case "raise":
                 raise ChatbotError(rest)
             case "break":
-                console.show(Broken())
+                console.show(
+                    Broken(OSError(28, rest) if rest else ZeroDivisionError("nothing to draw"))
+                )
             case "evil":
                 console.write([(("ansired", rest.encode().decode("unicode_escape")),)])
             case _:
@@ -219,9 +221,12 @@ class Chat:
 class Broken:
     """Something live that cannot be drawn."""
 
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
     def frame(self, columns: int, rows: int) -> Frame:
         """Fail."""
-        raise ZeroDivisionError("nothing to draw")
+        raise self._error
 
 
 def _stand_in(name: str, **contents: object) -> None:

@@ -532,6 +532,14 @@ def test_a_frame_that_cannot_be_drawn_ends_the_program_with_a_line(window: Windo
     assert not any("Traceback" in line for line in window.lines)
 
 
+def test_an_error_of_the_system_that_is_no_hang_up_ends_the_program_with_a_line(
+    window: Window,
+) -> None:
+    window.type("break no room\r")
+    assert window.ends() == 1
+    assert "no room" in window.lines[-1]
+
+
 def test_sigterm_ends_it_with_the_modes_restored(window: Window) -> None:
     window.type("begin\r", "grow a 5\r")
     window.shows("a2", "a3", "a4", BUSY)

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.fakes import eventually
+from tests.system.conftest import Chatbot
 from tests.system.llm import Llm
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals", allow_module_level=True)
 
-from tests.system.screen import COLUMNS, ChatScreen
+from tests.system.screen import COLUMNS, ChatScreen, Screen
 
 Open = Callable[..., ChatScreen]
 ASKS_LLM = ("--backend", "openai", "--model", "m-1", "--no-cache")
@@ -457,3 +459,64 @@ def test_sigterm_leaves_at_once(whom: str, chat: ChatScreen) -> None:
     os.kill(pid, signal.SIGTERM)
     assert chat.ends() == 130
     assert "Traceback" not in chat.raw
+
+
+def test_a_killed_supervisor_is_told_where_no_shell_has_the_terminal_yet(
+    chatbot: Chatbot, llm: Llm
+) -> None:
+    environment = chatbot.environment(
+        TERM="xterm-256color", HOME=str(chatbot.directory), **llm.environment
+    )
+    script = ["sh", "-c", '"$@"; read rest', "sh"]  # has no jobs: the group keeps the terminal
+    screen = Screen(
+        [*script, *chatbot.command(*ASKS_LLM)],
+        directory=str(chatbot.directory),
+        environment=environment,
+    )
+    try:
+        screen.at_prompt()
+        screen.ui_pid()
+        [supervisor] = psutil.Process(screen.child.pid).children()
+        supervisor.kill()
+        screen.shows("--continue goes on")
+        assert not any("Goodbye" in line for line in screen.everything)
+        screen.press("enter")
+        screen.ends()
+        chatbot.must_be_gone()
+    finally:
+        screen.close()
+
+
+# --- the bell --------------------------------------------------------------------------------------
+
+
+def test_the_bell_rings_once_for_each_answer_and_for_nothing_else(
+    open_chat: Open, llm: Llm, tmp_path: Path
+) -> None:
+    config = tmp_path / "bell.toml"
+    config.write_text("bell = true\n", encoding="utf-8")
+    chat = open_chat(*ASKS_LLM, "--config", str(config), **llm.environment)
+    chat.at_prompt()
+    command(chat, "/help", "/undo")
+    chat.at_prompt()
+    assert chat.raw.count("\a") == 0
+    for number in (1, 2):
+        ask(chat, f"question {number}", f"Answer {number}.")
+        command(chat, "/show", "Said so far")
+        chat.at_prompt()
+        assert chat.raw.count("\a") == number
+    leave(chat)
+
+
+def test_without_a_console_or_the_setting_no_bell_rings(
+    open_chat: Open, llm: Llm, tmp_path: Path
+) -> None:
+    config = tmp_path / "bell.toml"
+    config.write_text("bell = true\n", encoding="utf-8")
+    plain = open_chat(*ASKS_LLM, "--config", str(config), plain=True, **llm.environment)
+    for number, chat in enumerate((plain, open_chat(*ASKS_LLM, **llm.environment)), 1):
+        chat.at_prompt()
+        chat.enter("a question")
+        chat.shows(f"Answer {number}.")
+        chat.at_prompt()
+        assert "\a" not in chat.raw

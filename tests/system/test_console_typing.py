@@ -304,6 +304,19 @@ def test_tab_completes_what_a_command_takes(typed: str, completed: str, chat: Ch
     chat.until(lambda lines: any(line.startswith(f"You: {completed}") for line in lines[-12:]))
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("/switch openai:lan", "/switch openai:lantern"), ("/fan sim,openai:lan", "/fan sim,openai:lantern"),
+     ("/MODEL lan", "/MODEL lantern")],
+)  # fmt: skip
+def test_the_first_tab_knows_the_models_that_nobody_has_asked_for(
+    typed: str, completed: str, chat: ChatScreen
+) -> None:
+    chat.type(typed)
+    chat.press("tab")
+    chat.until(lambda lines: any(line.startswith(f"You: {completed}") for line in lines))
+
+
 def test_tab_completes_sessions_by_their_titles(chat: ChatScreen) -> None:
     chat.enter("hello")
     chat.shows("Answer 1.")

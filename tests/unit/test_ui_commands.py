@@ -208,12 +208,22 @@ def test_a_block_is_text_and_never_a_command_of_its_own(text: str, meaning: Line
         ("/serach x", "/search"),
         ("/regenrate", "/regenerate"),
         ("/session", "/sessions"),
+        ("/exprot x", "/export"),
+        ("/modle", "/model"),
+        ("/reg", "/regenerate"),
     ],
 )
 def test_an_unknown_command_suggests_the_nearest(line: str, nearest: str) -> None:
     refused = parse(line)
     assert isinstance(refused, Refused)
     assert refused.reason.endswith(f"did you mean {nearest}?")
+
+
+@pytest.mark.parametrize("line", ["/nosuch", "/context", "/temperature 1", "/write it", "/xyzzy"])
+def test_what_is_near_to_no_command_suggests_none(line: str) -> None:
+    refused = parse(line)
+    assert isinstance(refused, Refused)
+    assert "did you mean" not in refused.reason
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ prompt_toolkit is loaded by `run`, after the prompt can be seen: what is typed m
 terminal itself, and is the input's first text.
 """
 
+import errno
 import queue
 import signal
 import sys
@@ -82,6 +83,7 @@ class Console:
         self._unheard = 0
         self._early_interrupts = 0
         self._to_remember: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._edited: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     # --- the main thread -------------------------------------------------------------------------
 
@@ -121,17 +123,16 @@ class Console:
             stage.run(
                 self._modes.early if self._modes else b"", used, lambda: self._begin(stage, chat)
             )
-        except (EOFError, OSError):
-            self._gone = True
-            self._end()
-            self._post(Left(ExitCode.OK))
         except KeyboardInterrupt:
             raise
         except Exception as error:
+            self._gone = _is_hang_up(error)
             self._end()
-            self._post(Left(ExitCode.TURN_FAILED))
-            chat.join(_LEAVES_WITHIN_S)
-            raise ChatbotError(f"the terminal cannot be driven: {error!r}") from error
+            self._post(Left(ExitCode.OK if self._gone else ExitCode.TURN_FAILED))
+            if not self._gone:
+                if chat.is_alive():
+                    chat.join(_LEAVES_WITHIN_S)
+                raise ChatbotError(f"the terminal cannot be driven: {error!r}") from error
         finally:
             self._end()
             sys.setswitchinterval(switch_s)
@@ -166,6 +167,7 @@ class Console:
         with self._lock:
             self._ended, self._stage = True, None
             waiting, self._waiting = self._waiting, []
+        self._edited.put(None)  # whoever waits for an editor waits for it in vain
         self._put("".join(self._text(each) + "\n" for each in waiting))
         if host.terminal_is_anothers():  # a shell may have written its prompt over the area already
             self._send(_LEFT_BEHIND)
@@ -222,7 +224,7 @@ class Console:
             return bool(text.strip())
         prompt = self._prompt
         self._answered(text)
-        self._post_first(Typed(text, shown=True))
+        self._post_first(Typed(text, shown=True, is_answer=self.is_question))
         return prompt == self._own_prompt
 
     def pressed(self) -> None:
@@ -323,7 +325,14 @@ class Console:
         if (stage := self._stage) is None:
             return None
         edited: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._edited = edited
         return edited.get() if stage.call(stage.edit, text, edited.put) else None
+
+    def stop_editing(self) -> None:
+        """End the editor that is open, and let no other begin: the program is to end. From any thread, or a
+        signal handler."""
+        if (stage := self._stage) is not None:
+            stage.call(stage.stop_editing)
 
     def is_echo(self, interrupt: Interrupt) -> bool:
         """Whether this interrupt only repeats one that this process had itself."""
@@ -388,6 +397,13 @@ class Console:
             if fault := past.take_fault():  # told once
                 self.say((("dim", fault),))
             past.append(self._to_remember.get())
+
+
+def _is_hang_up(error: Exception) -> bool:
+    """Whether this is how a terminal tells that it is gone."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EIO, errno.ENXIO, errno.EBADF)
+    return isinstance(error, EOFError)
 
 
 def _typed(prompt: str, text: str) -> list[Line]:

@@ -1,5 +1,6 @@
 """The console as the desk of an interactive chat: puts together what shows, what is typed, and what is known."""
 
+import re
 import signal
 import sys
 import threading
@@ -9,11 +10,11 @@ from types import FrameType
 
 from chatbot.aliases import BACKEND_NAMES
 from chatbot.errors import ExitCode, UsageError
-from chatbot.ids import new_request_id
 from chatbot.mailbox import Inbox
-from chatbot.messages import BackendName, Listed, ListSessions, ModelsListed, Stop, UiInbox
+from chatbot.messages import BackendName, Listed, ModelsListed, Stop, UiInbox
 from chatbot.settings import UiSettings
-from chatbot.ui import listing
+from chatbot.ui import command_table, listing
+from chatbot.ui.command_table import Kind
 from chatbot.ui.console.complete import Candidate, Known, candidates
 from chatbot.ui.console.console import Console
 from chatbot.ui.console.notices import ConsoleNotices
@@ -28,7 +29,7 @@ from chatbot.ui.view import Notices, View
 
 _SESSIONS = 50
 _FRESH_S = 2.0  # so long what was looked up is not looked up again
-_MOMENT_S = 0.25
+_MOMENT_S = 2.0  # a person who presses Tab waits so long; nothing else does
 _OPTIONS = (
     "temperature",
     "top_p",
@@ -67,6 +68,7 @@ class ConsoleDesk:
         self.view: View = ConsoleView(self.console, colour=settings.colour, prices=settings.prices)
         self.write_raw = self.console.write_raw
         self.edit = self.console.edit
+        inbox.on_arrival = self._on_arrival
         inbox.start()
         signal.signal(signal.SIGINT, self._on_sigint)  # until the console has its own
         signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -91,7 +93,10 @@ class ConsoleDesk:
 
         def chat() -> ExitCode:
             threading.Thread(target=_load_markdown, name="markdown", daemon=True).start()
-            return work()
+            try:
+                return work()
+            finally:
+                self._told.set()  # nobody is told any more
 
         return self.console.run(chat)
 
@@ -128,13 +133,11 @@ class ConsoleDesk:
 
     def _look_up(self, before_cursor: str) -> None:
         """Ask for the models or sessions that are about to be named, and wait a moment: they are mostly there
-        at once. What takes longer is known to the next Tab."""
-        command = before_cursor.split(" ", 1)[0] if " " in before_cursor else ""
-        if command in ("/model", "/set-ollama-model"):
-            backend: BackendName = "ollama" if command != "/model" else self._state.backend
+        at once. What takes longer is known to the next Tab. In a thread of its own: keys go on meanwhile."""
+        if (backend := models_wanted(before_cursor, self._state.backend)) is not None:
             self._ask(f"models of {backend}", lambda to: to.ask_models(backend))
-        elif command in ("/resume", "/delete"):
-            self._ask("sessions", _ask_sessions)
+        elif _kind(before_cursor) == "session":
+            self._ask("sessions", lambda to: to.ask_sessions(_SESSIONS))
 
     def _ask(self, what: str, ask: Callable[[Exchange], None]) -> None:
         now = time.monotonic()
@@ -167,10 +170,36 @@ class ConsoleDesk:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._inbox.post(Stop())
+        self.console.stop_editing()
+
+    def _on_arrival(self, batch: list[UiInbox]) -> None:
+        """In the reader's thread: the chat's may wait for an editor, and not for messages."""
+        if any(isinstance(message, Stop) for message in batch):
+            self.console.stop_editing()
 
 
-def _ask_sessions(exchange: Exchange) -> None:
-    exchange.send(ListSessions(new_request_id(), _SESSIONS))
+def models_wanted(before_cursor: str, backend: BackendName) -> BackendName | None:
+    """Return whose models are about to be named, in a conversation with `backend`; None: nobody's."""
+    match _kind(before_cursor):
+        case "model":
+            return "ollama" if _command(before_cursor) == "set-ollama-model" else backend
+        case "target" | "targets":
+            name, colon, _ = re.split(r"[\s,]", before_cursor)[-1].partition(":")
+            return next((each for each in BACKEND_NAMES if colon and each == name), None)
+        case _:
+            return None
+
+
+def _kind(before_cursor: str) -> Kind:
+    """Return what is being typed behind a command."""
+    command = command_table.BY_NAME.get(_command(before_cursor))
+    return command.kind if command else ""
+
+
+def _command(before_cursor: str) -> str:
+    typed = re.match(r"\s*/([\w?-]+)\s", before_cursor)
+    found = command_table.find(typed[1]) if typed else None
+    return found.name if found else ""
 
 
 def _load_markdown() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from prompt_toolkit.application.run_in_terminal import in_terminal
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import ThreadedCompleter
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -99,11 +100,13 @@ class Stage:
         self._state: tuple[Line, ...] = ()
         self._twice = keys.Twice()
         self._failure: BaseException | None = None
+        self._editing: asyncio.Task[str | None] | None = None
+        self._is_stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.history = PastHistory(owner.remember)
         self.buffer = Buffer(
             history=self.history,
-            completer=Offers(complete),
+            completer=ThreadedCompleter(Offers(complete)),  # it may wait for another process
             complete_while_typing=False,
             multiline=True,
         )
@@ -166,8 +169,11 @@ class Stage:
         await self.app.run_async(pre_run=begun, handle_sigint=False, set_exception_handler=False)
 
     def finish(self) -> None:
-        """Write what is left, the tail too, and end `run`."""
-        if not self.app.is_done:
+        """Write what is left, the tail too, and end `run`; an editor that is open ends before."""
+        if self._editing is not None:
+            self.stop_editing()
+            self._editing.add_done_callback(lambda _: self.finish())
+        elif not self.app.is_done:
             with self.output.together():
                 self._pull()
                 self.app.write_above(
@@ -344,19 +350,32 @@ class Stage:
 
     def edit_input(self) -> None:
         """Have the input edited with the person's editor."""
-        self._hand_over(self._edit_input())
+
+        def done(text: str | None) -> None:
+            if text is not None:
+                self.buffer.document = Document(text, len(text))
+                self.draw()
+
+        self.edit(self.buffer.text, done)
 
     def edit(self, text: str, done: Callable[[str | None], None]) -> None:
-        """Have a text edited; `done` is called with it, or with None."""
+        """Have a text edited; `done` is called with it, or with None, whatever becomes of the editor."""
+        if self._is_stopped or self._editing is not None:
+            done(None)
+            return
 
-        async def edit() -> None:
-            changed = None
-            try:
-                changed = await self._edited(text)
-            finally:
-                done(changed)
+        def ended(task: asyncio.Task[str | None]) -> None:
+            self._editing = None
+            done(None if task.cancelled() or task.exception() else task.result())
 
-        self._hand_over(edit())
+        self._editing = self._hand_over(self._edited(text))
+        self._editing.add_done_callback(ended)
+
+    def stop_editing(self) -> None:
+        """End the editor that is open, and let no other begin: the program is to end."""
+        self._is_stopped = True
+        if self._editing is not None:
+            self._editing.cancel()
 
     def put_before(self, text: str) -> None:
         """Put a text into the input, an empty line before what stands there."""
@@ -364,18 +383,14 @@ class Stage:
         self.buffer.document = Document(both, len(both))
         self.draw()
 
-    def _hand_over(self, coroutine: Any) -> None:
-        self.app.create_background_task(coroutine)
+    def _hand_over(self, coroutine: Any) -> asyncio.Task[Any]:
+        return self.app.create_background_task(coroutine)
 
     async def _suspended(self) -> None:
         async with in_terminal():
             self._owner.restore_modes()
             host.stop_group()
         self.draw()
-
-    async def _edit_input(self) -> None:
-        if (text := await self._edited(self.buffer.text)) is not None:
-            self.buffer.document = Document(text, len(text))
 
     async def _edited(self, text: str) -> str | None:
         self._owner.is_editing = True
