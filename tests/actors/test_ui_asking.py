@@ -1,7 +1,7 @@
 """Waiting, at a console: lines that are typed ahead, questions, keys that stop a turn, and what is said to others."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -63,6 +63,9 @@ class Console:
         """What stands in the state has changed."""
 
 
+_THE_END = ReadStatus("the end of the test")
+
+
 class View:
     """Has nothing to show; a piece of an answer may fail to be shown, as at a pipe nobody reads."""
 
@@ -96,22 +99,34 @@ class Room:
         self.asking = Asking(self.exchange, any_view)
         self.chat = Conversation("session_1_a", TARGET, {"sim": "sim"}, "use")
         self.post = self.peer.inbox.post
+        self._serving = threading.Thread()
 
     def says(self, answers: Callable[[Any], list[Any] | None]) -> None:
         """Answer what is asked, in a thread, as the supervisor would; None ends it. What is a person's doing
         is posted."""
 
         def serve() -> None:
-            while (messages := answers(self.peer.next((Ask, Cancel, ReadStatus)))) is not None:
+            while (asked := self.peer.next((Ask, Cancel, ReadStatus))) != _THE_END:
+                if (messages := answers(asked)) is None:
+                    return
                 for message in messages:
                     self.post(message)
 
-        threading.Thread(target=serve, daemon=True).start()
+        self._serving = threading.Thread(target=serve, daemon=True)
+        self._serving.start()
+
+    def end(self) -> None:
+        """End the thread that answers."""
+        self.peer.outbox.send(_THE_END)
+        if self._serving.is_alive():
+            self._serving.join(20)
 
 
 @pytest.fixture
-def room() -> Room:
-    return Room()
+def room() -> Iterator[Room]:
+    room = Room()
+    yield room
+    room.end()
 
 
 # --- lines ------------------------------------------------------------------------------------------
