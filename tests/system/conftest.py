@@ -124,7 +124,9 @@ def open_chat(chatbot: Chatbot) -> Iterator[Any]:
     opened: list[ChatScreen] = []
 
     def open_it(*arguments: str, **more: Any) -> ChatScreen:
-        opened.append(ChatScreen(chatbot, *(arguments or ("--backend", "sim")), **more))
+        given = arguments or ("--backend", "sim")
+        one = () if "--workers" in given else ("--workers", "1")  # each is a process to be started
+        opened.append(ChatScreen(chatbot, *given, *one, **more))
         return opened[-1]
 
     yield open_it
