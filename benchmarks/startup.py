@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = str(ROOT / "run.py")
-QUIT = b"/quit\n"
+QUIT = b"/quit\r"
 
 
 def to_exit(*arguments: str) -> float:

@@ -30,6 +30,8 @@ The rooms, one per process, and what they stand on:
     instruments  what is measured: names, units, buckets
     otel         the standard variables that every process obeys: sampling, content
     settings     everything that can be configured, merged once
+    config_file  `config.toml`: its keys, and what each may say
+    merge        which source of a setting wins, and which one did
     simulation   what a throughput test is asked to do
     distribution how a duration or a count varies
     errors       everything that is raised on purpose; the exit codes

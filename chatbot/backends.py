@@ -6,7 +6,6 @@ does not stop the others.
 
 import ipaddress
 import re
-from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -158,34 +157,21 @@ def parse_base_url(variable: str, text: str) -> str:
     return urlunsplit((parts.scheme, authority, parts.path.rstrip("/"), "", ""))
 
 
-def from_environment(backend: Backend, environ: Mapping[str, str]) -> Backend:
-    """Overlay the environment's variables; what is wrong with them is told when it is asked."""
+def configured(
+    backend: Backend, base_url: str, key: str, *, url_named: str, key_named: str
+) -> Backend:
+    """Return the backend with an address and a key. What is wrong with them, by the names of where they come
+    from, is told when it is asked."""
     try:
-        url = environ.get(backend.url_variable, "").strip()
-        base_url = parse_base_url(backend.url_variable, url) if url else backend.base_url
-        configured = msgspec.structs.replace(
-            backend, base_url=base_url, api_key=_key(backend, environ)
-        )
-        sent_openly = base_url.startswith("http://") and not configured.is_loopback
+        url = parse_base_url(url_named, base_url)
     except UsageError as error:
         return msgspec.structs.replace(backend, base_url="", fault=str(error))
-    if configured.api_key and sent_openly:
-        fault = (
-            f"{backend.url_variable}: refusing to send an API key over plain http to another "
-            "machine, use https"
-        )
-        return msgspec.structs.replace(backend, base_url="", fault=fault)
-    return configured
-
-
-def _key(backend: Backend, environ: Mapping[str, str]) -> str:
-    """Return the key from the first variable that has one. Raises UsageError."""
-    for variable in backend.key_variables:
-        key = environ.get(variable, "").strip()
-        if key and not (key.isascii() and key.isprintable()):
-            raise UsageError(
-                f"{variable}: the key contains characters that no HTTP header can carry"
-            )
-        if key:
-            return key
-    return ""
+    found = msgspec.structs.replace(backend, base_url=url, api_key=key)
+    fault = ""
+    if key and not (key.isascii() and key.isprintable()):
+        fault = f"{key_named}: the key contains characters that no HTTP header can carry"
+    elif key and url.startswith("http://") and not found.is_loopback:
+        fault = f"{url_named}: refusing to send an API key over plain http to another machine, use https"
+    if fault:
+        return msgspec.structs.replace(backend, base_url="", api_key="", fault=fault)
+    return found

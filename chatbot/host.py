@@ -4,13 +4,15 @@ Everything here has the same meaning on Linux, macOS and Windows, or says what i
 """
 
 import contextlib
+import errno
 import gc
 import multiprocessing
 import os
 import platform
 import signal
+import stat
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -39,6 +41,24 @@ _COLLECT_AFTER = 10_000
 BINARY: int = getattr(os, "O_BINARY", 0)  # for `os.open`: no end of line is turned into another
 
 _QUOTA = "/sys/fs/cgroup/cpu.max"  # of this control group, "max" or µs in so many µs: cgroups(7)
+
+# A program that becomes another one (`in_foreground`): its arguments are the parent's id and a command.
+# PR_SET_PDEATHSIG, prctl(2), outlives what is executed; a parent may have died before it stood.
+_BECOME = """
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+parent, *command = sys.argv[1:]
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGHUP)
+    if os.getppid() != int(parent):
+        sys.exit(1)
+try:
+    os.execv(command[0], command)
+except OSError as error:
+    sys.exit(f"{command[0]}: {error.strerror}")
+"""
 
 KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
@@ -248,6 +268,65 @@ def unlock_range(file: IO[bytes], start: int, length: int) -> None:
         fcntl.lockf(file, fcntl.LOCK_UN, length, start)
 
 
+def lock_whole(file: IO[bytes]) -> bool:
+    """Lock an open file, of which nothing is read or written, against everybody else who opens it, until
+    it is closed; False if one of them has it. Raises OSError where files cannot be locked."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read: whatever others might do with it is taken away.
+
+    Raises OSError, also for what is no file: a pipe would keep whoever opens it.
+    """
+    descriptor = os.open(path, flags | BINARY | getattr(os, "O_NONBLOCK", 0), 0o600)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            if sys.platform != "win32" and stat.S_IMODE(mode) & 0o077:
+                os.fchmod(descriptor, 0o600)
+            return descriptor
+    except OSError:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a file")
+
+
+def copying_tools(environment: Mapping[str, str]) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Return the programs that may put their standard input into the clipboard, the best first, each with
+    the encoding it reads.
+
+    On another machine, over SSH, only a display that was forwarded leads to the person's own clipboard;
+    tmux knows its person's terminal (load-buffer -w, from 3.2 on).
+    """
+    tools: list[tuple[tuple[str, ...], str]] = []
+    is_remote = "SSH_CONNECTION" in environment or "SSH_TTY" in environment
+    if sys.platform == "darwin" and not is_remote:
+        tools.append((("pbcopy",), "utf-8"))
+    if sys.platform == "win32" and not is_remote:
+        tools.append((("clip",), "utf-16-le"))
+    if environment.get("WAYLAND_DISPLAY"):
+        tools.append((("wl-copy",), "utf-8"))
+    if sys.platform != "win32" and environment.get("DISPLAY"):
+        tools.append((("xclip", "-selection", "clipboard"), "utf-8"))
+        tools.append((("xsel", "--clipboard", "--input"), "utf-8"))
+    if environment.get("TMUX"):
+        tools.append((("tmux", "load-buffer", "-w", "-"), "utf-8"))
+    return tuple(tools)
+
+
 def sync_directory(directory: str) -> None:
     """Make new names outlive a loss of power; Windows has no call for it, and does so by itself."""
     if sys.platform == "win32":
@@ -309,8 +388,9 @@ class TerminalModes:
 
             self._saved = termios.tcgetattr(0)
 
-    def restore(self) -> None:
-        """Put the modes back; does nothing where there was no terminal."""
+    def restore(self, *, console: bool) -> None:
+        """Put the modes back; does nothing where there was no terminal. `console`: one had it, which may have
+        left more behind than modes."""
         if sys.platform == "win32" or self._saved is None:
             return
         import termios
@@ -322,12 +402,150 @@ class TerminalModes:
             return
 
         # A background process that sets modes is stopped by SIGTTOU unless it ignores it.
+        # Nothing waits here for a terminal that does not read, as one does not after Ctrl-S.
         before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with contextlib.suppress(termios.error):  # the terminal itself may be gone by now
-            termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
-            if os.isatty(2):
-                os.write(2, b"\x1b[?2004l")  # bracketed paste, which line editors switch on
+            termios.tcsetattr(0, termios.TCSANOW, self._saved)
+        with contextlib.suppress(OSError):  # likewise
+            if console:
+                self._end_what_was_begun()
         signal.signal(signal.SIGTTOU, before)
+
+    @staticmethod
+    def _end_what_was_begun() -> None:
+        """End what the console does: a frame in its middle (2026), a hidden cursor, colours, lines that are not
+        broken (7), bracketed paste (2004)."""
+        terminal = os.open("/dev/tty", os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            os.write(terminal, b"\x1b[?2026l\x1b[?25h\x1b[0m\x1b[?7h\x1b[?2004l")
+        finally:
+            os.close(terminal)
+
+
+class TypeAhead:
+    """Has the terminal echo and keep what is typed, for whoever reads it in a moment, character by character.
+
+    Ctrl-C still interrupts. Enter stays what it is on the keyboard, and is no end of a line. `early` is what
+    was typed before this, in lines. On Windows the console keeps keys by itself.
+    """
+
+    def __init__(self) -> None:
+        self.early = b""
+        self._saved: Any = None
+        if sys.platform == "win32":
+            _let_sequences_through()
+            return
+        import fcntl
+        import termios
+
+        self._saved = termios.tcgetattr(0)
+        modes = termios.tcgetattr(0)
+        modes[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
+        modes[3] &= ~termios.ICANON
+        modes[6] = [*modes[6]]
+        modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(0, termios.TCSANOW, modes)
+        unread = bytearray(4)
+        fcntl.ioctl(0, termios.FIONREAD, unread)
+        if number := int.from_bytes(unread, sys.byteorder):
+            self.early = os.read(0, number).replace(b"\n", b"\r")
+
+    def restore(self) -> None:
+        """Put the modes back; does nothing when the terminal is gone."""
+        if sys.platform == "win32" or self._saved is None:
+            return
+        import termios
+
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, self._saved)
+
+
+def _let_sequences_through() -> None:
+    """Have the console of Windows obey what is written to it, as other terminals do
+    (https://learn.microsoft.com/en-us/windows/console/setconsolemode)."""
+    if sys.platform == "win32":
+        import ctypes
+        import msvcrt
+
+        handle = msvcrt.get_osfhandle(1)
+        mode = ctypes.c_uint32()
+        if ctypes.windll.kernel32.GetConsoleMode(handle, ctypes.byref(mode)):
+            ctypes.windll.kernel32.SetConsoleMode(handle, mode.value | 0x0005)
+
+
+def terminal_reflows() -> bool:
+    """Whether the terminal breaks lines anew when its window becomes narrower: nearly all do. Xterm, the
+    console of Linux and GNU screen cut them."""
+    within_tmux = "TMUX" in os.environ
+    return within_tmux or not (
+        {"XTERM_VERSION", "STY"} & os.environ.keys() or os.environ.get("TERM") == "linux"
+    )
+
+
+def window() -> tuple[int, int]:
+    """Return the columns and rows of the terminal now, whatever the environment says; 80 and 24 of none."""
+    with contextlib.suppress(OSError):
+        size = os.get_terminal_size(1)
+        return size.columns or 80, size.lines or 24
+    return 80, 24
+
+
+def has_terminal() -> bool:
+    """Whether this program is the one that the terminal, its standard input, listens to."""
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def terminal_is_anothers() -> bool:
+    """Whether the terminal, the standard input, listens to another program by now: a shell, mostly, that was
+    told of the supervisor's end. False where nobody can tell."""
+    if sys.platform == "win32":
+        return False
+    try:
+        return os.tcgetpgrp(0) != os.getpgrp()
+    except OSError:
+        return False
+
+
+def stop_group() -> None:
+    """Stop all processes of this group, as Ctrl-Z does, until the shell has them go on; not on Windows."""
+    if sys.platform != "win32":
+        os.kill(0, signal.SIGTSTP)
+
+
+def editor() -> list[str]:
+    """Return the command of the person's editor: VISUAL, EDITOR, or what there usually is."""
+    import shlex
+    import shutil
+
+    for variable in ("VISUAL", "EDITOR"):
+        if words := shlex.split(os.environ.get(variable, ""), posix=sys.platform != "win32"):
+            return words
+    if sys.platform == "win32":
+        return ["notepad"]
+    return [next(filter(shutil.which, ("editor", "nano", "vim", "vi")), "vi")]
+
+
+def in_foreground(command: list[str]) -> list[str]:
+    """Return how to start a program that has the terminal for a while: Ctrl-C and a hang-up reach it, though
+    this process ignores them, and on Linux it is told to hang up when this process dies.
+
+    A small program does that, and becomes the other one: between a fork and what is executed nothing can be
+    done safely beside other threads. Raises FileNotFoundError where there is no such program.
+    """
+    import shutil
+
+    program = shutil.which(command[0])
+    if program is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    if sys.platform == "win32":
+        return [program, *command[1:]]
+    become = [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid())]
+    return [*become, program, *command[1:]]
 
 
 def _is_open(fd: int) -> bool:

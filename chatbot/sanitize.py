@@ -20,6 +20,9 @@ def _table() -> dict[int, str | None]:
     table |= dict.fromkeys(range(0x80, 0xA0))  # C1 controls
     table |= dict.fromkeys(range(0x202A, 0x202F))  # bidirectional embeddings and overrides
     table |= dict.fromkeys(range(0x2066, 0x206A))  # bidirectional isolates
+    table |= dict.fromkeys(
+        range(0x206A, 0x2070)
+    )  # deprecated: swapping, shaping and digits switched over
     table |= dict.fromkeys(range(0xE0000, 0xE0080))  # tag characters
     table |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")  # surrogates
     table |= dict.fromkeys((0x2028, 0x2029), "\n")

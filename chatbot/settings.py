@@ -1,27 +1,23 @@
 """Settings: one frozen struct per room, merged once, handed in.
 
-Weakest first: the defaults below, `config.toml`, the environment, the command line. `load` is the
-only function that reads them together; it is pure (the caller passes the environment and the text
-of the file). No room reads the environment or a file of settings itself.
+Weakest first: the defaults below, `config.toml`, the environment, the command line. `merged` is the
+only function that reads them together, and notes where each value came from; it is pure (the caller passes
+the environment and the text of the file). No room reads the environment or a file of settings itself.
+What the file may say is in `config_file`.
 """
 
-import math
 import re
-import tomllib
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from chatbot.backends import (
-    BACKENDS,
-    Backend,
-    from_environment,
-    normalise_ollama_model,
-    parse_base_url,
-)
+from chatbot.backends import BACKENDS, Backend, configured, normalise_ollama_model, parse_base_url
+from chatbot.config_file import NAME, BackendTable, ConfigFile, parse_config, storable, within
+from chatbot.config_file import Price as Price
 from chatbot.distribution import Distribution, constant
 from chatbot.errors import UsageError
+from chatbot.merge import Merge, Taken, without_password
 from chatbot.messages import BackendName, CachePolicy, Options, Target
 from chatbot.otel import Tracing
 from chatbot.otel import from_environment as tracing_of
@@ -75,6 +71,10 @@ class UiSettings(msgspec.Struct, frozen=True):
     A resumed session goes on with its own backend, model, system prompt and options, except for what
     is explicit: what was given on the command line. `log_dir` is where traces are read; `colour`
     whether a terminal may be given colours; `is_dumb`: it knows no escape sequences at all.
+    `options_of` are what each backend is asked with by default, `explicit_options` among them; `prices` is by
+    `BACKEND:MODEL`; `context_lengths` holds what the file says of servers that do not tell. `history_file`
+    keeps what was typed; empty: nothing does. `system_of` are the system prompts that new sessions begin with,
+    by backend. `bell` rings when an answer is complete. `extract`: of the answer only its first code block.
     """
 
     mode: UiMode
@@ -98,13 +98,21 @@ class UiSettings(msgspec.Struct, frozen=True):
     log_dir: str = "logs"
     colour: bool = False
     is_dumb: bool = False
+    options_of: dict[BackendName, Options] = {}
+    aliases: dict[str, tuple[BackendName, str]] = {}
+    prices: dict[str, Price] = {}
+    context_lengths: dict[BackendName, int] = {}
+    history_file: str = ""
+    system_of: dict[BackendName, str] = {}
+    bell: bool = False
+    extract: bool = False
 
 
 class StoreSettings(msgspec.Struct, frozen=True):
     """`memory_cache_bytes` bounds the memory level of the answer cache; `cache_bytes` and
     `cache_age_s` its SQLite level. `must_exist`: a missing database is not to be created.
     `recovers`: the database is damaged and stays closed; only a `Recover` is served. `saves` False: there
-    is to be no store at all.
+    is to be no store at all. `prices`, by `BACKEND:MODEL`, are put into the table of that name.
     """
 
     path: str = "chatbot.db"
@@ -114,6 +122,7 @@ class StoreSettings(msgspec.Struct, frozen=True):
     must_exist: bool = False
     recovers: bool = False
     saves: bool = True
+    prices: dict[str, Price] = {}
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
@@ -197,35 +206,9 @@ class Settings(msgspec.Struct, frozen=True):
     sim_server: SimServerSettings
 
 
-class BackendTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[backends.NAME]` in the file."""
-
-    base_url: str = ""
-    model: str = ""
-
-
-class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[cache]` in the file: the bounds of the answers that are kept in the database."""
-
-    max_mb: int | float | None = None
-    max_days: int | float | None = None
-
-
-class ConfigFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`config.toml`; every key is optional."""
-
-    backend: BackendName | None = None
-    system: str | None = None
-    workers: int | None = None
-    db: str | None = None
-    log_dir: str | None = None
-    options: dict[str, int | float | str | bool] = {}
-    backends: dict[BackendName, BackendTable] = {}
-    cache: CacheTable = CacheTable()
-
-
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):
-    """The command line, parsed but not yet judged. None: not given."""
+    """The command line, parsed but not yet judged. None: not given. `home` is the directory that `~` in the
+    file stands for; `history` where what was typed is kept, unless the file says otherwise."""
 
     mode: UiMode
     backend: BackendName | None = None
@@ -245,97 +228,104 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     log_dir: str | None = None
     prompt: str = ""
     prompt_from_stdin: bool = False
+    extract: bool = False
     manage: Manage | None = None
+    home: str = ""
+    history: str = ""
     sim_server: SimServerSettings = SimServerSettings()
 
 
-def load(arguments: Arguments, environ: Mapping[str, str], config: str = "") -> Settings:
-    """Merge defaults, the text of `config.toml`, the environment and the command line.
+class Merged(NamedTuple):
+    """The settings, and where each value of them came from, by its key."""
+
+    settings: Settings
+    taken: dict[str, Taken]
+
+
+class _Sources(NamedTuple):
+    """All who have a say, and the merge that notes who had the last one."""
+
+    merge: Merge
+    file: ConfigFile
+    environ: Mapping[str, str]
+    arguments: Arguments
+
+    def table(self, backend: BackendName) -> BackendTable:
+        """Return what the file says of a backend."""
+        return self.file.backends.get(backend, BackendTable())
+
+    def path(self, key: str, default: str, file: str | None, given: str | None) -> str:
+        """Take a path; an empty one is none."""
+        return self.merge.take(key, default, file=self.at_home(file or ""), given=given or None)
+
+    def at_home(self, path: str) -> str | None:
+        """Return a path of the file, in which `~` is the person's own directory; None for an empty one."""
+        home = self.arguments.home
+        if home and (path == "~" or path.startswith(("~/", "~\\"))):
+            return home + path[1:]
+        return path or None
+
+
+def load(
+    arguments: Arguments, environ: Mapping[str, str], config: str = "", path: str = NAME
+) -> Settings:
+    """Merge defaults, the text of `config.toml` at `path`, the environment and the command line.
 
     Raises UsageError with one line that names the key and what is allowed.
     """
-    file = parse_config(config)
-    backends = {b.name: from_environment(_from_file(b, file), environ) for b in BACKENDS}
-    backend = arguments.backend or file.backend or "ollama"
-    resumes = bool(arguments.session_id or arguments.resume_latest) and arguments.backend is None
-    asks_nobody = resumes or arguments.manage is not None
-    if (fault := backends[backend].fault) and not asks_nobody:
-        raise UsageError(fault)
-    if arguments.ollama_model is not None:
-        name = normalise_ollama_model(arguments.ollama_model)
-        backends["ollama"] = msgspec.structs.replace(backends["ollama"], model=name)
-    model = arguments.model or backends[backend].model
-    for_another = resumes and arguments.model is not None  # for the session's own backend
-    if backend == "ollama" and not for_another:
-        model = normalise_ollama_model(model)
-    options: Options = {key: _storable(key, value) for key, value in file.options.items()}
-    explicit: Options = {key: parse_option_value(value, key) for key, value in arguments.options}
-    options.update(explicit)
-    workers = arguments.workers if arguments.workers is not None else file.workers
-    supervisor = SupervisorSettings()
-    if workers is not None:
-        if not 1 <= workers <= 64:
-            raise UsageError(f"workers: {workers} is not allowed, give a number from 1 to 64")
-        supervisor = msgspec.structs.replace(supervisor, workers=workers)
-    asks_it = arguments.mode == "simulate" or (arguments.mode == "oneshot" and not resumes)
-    if (asks_it or (arguments.mode == "models" and arguments.backend)) and (
-        reason := backends[backend].obstacle
-    ):
-        raise UsageError(reason)
-    system = file.system if arguments.system is None else arguments.system
-    default_models: dict[BackendName, str] = {b.name: b.model for b in backends.values()}
-    if not for_another:
-        default_models[backend] = model
-    store = _store(arguments, file)
-    manage = arguments.manage and msgspec.structs.replace(arguments.manage, db=store.path)
-    return Settings(
-        supervisor=supervisor,
-        ui=UiSettings(
-            mode=arguments.mode,
-            target=Target(backend, model, system or None, options),
-            default_models=default_models,
-            backend_is_explicit=arguments.backend is not None,
-            model_is_explicit=arguments.model is not None,
-            system_is_explicit=arguments.system is not None,
-            explicit_options=explicit,
-            prompt=arguments.prompt,
-            prompt_from_stdin=arguments.prompt_from_stdin,
-            session_id=arguments.session_id,
-            resume_latest=arguments.resume_latest,
-            cache="off" if arguments.no_cache else "refresh" if arguments.refresh else "use",
-            json=arguments.json,
-            plain=arguments.plain,
-            models_of=(arguments.backend,)
-            if arguments.backend
-            else tuple(b.name for b in backends.values() if not b.obstacle),
-            manage=manage,
-            log_dir=_log_dir(arguments.log_dir, file),
-            colour=wants_colour(environ, plain=arguments.plain),
-            is_dumb=environ.get("TERM") == "dumb",
-        ),
+    return merged(arguments, environ, config, path).settings
+
+
+def merged(
+    arguments: Arguments, environ: Mapping[str, str], config: str = "", path: str = NAME
+) -> Merged:
+    """Do the same, and tell where each value came from. Raises UsageError."""
+    file = parse_config(config, path)
+    arguments = _resolved(arguments, file)
+    sources = _Sources(merge := Merge(path), file, environ, arguments)
+    backend = _asked(sources)
+    backends = _backends(sources, backend)
+    store = _store(sources)
+    ui = _ui(sources, backend, backends)
+    if ui.manage is not None:
+        manage = msgspec.structs.replace(ui.manage, db=store.path)
+        ui = msgspec.structs.replace(ui, manage=manage)
+    if arguments.extract and (arguments.mode != "oneshot" or arguments.json):
+        raise UsageError(
+            "--extract prints the code of one answer as text: give a PROMPT, and no --json"
+        )
+    debug = merge.take("debug", default=False, given=arguments.debug or None)
+    telemetry = {name: value for name, value in environ.items() if name.startswith("OTEL_")}
+    for name, value in sorted(telemetry.items()):
+        merge.take(name, "", environment=(name, value))
+        merge.shown(name, "set" if name.endswith("_HEADERS") else without_password(value))
+    settings = Settings(
+        supervisor=_supervisor(sources),
+        ui=ui,
         store=store,
         worker=WorkerSettings(
             backends=backends,
-            proxies=_proxies(environ),
-            ca_file=environ.get("SSL_CERT_FILE", ""),
+            proxies=_proxies(sources),
+            ca_file=_variable(sources, "SSL_CERT_FILE"),
         ),
-        tracing=tracing_of(environ, debug=arguments.debug),
-        telemetry=TelemetrySettings(
-            log_dir=_log_dir(arguments.log_dir, file),
-            debug=arguments.debug,
-            environ={k: v for k, v in environ.items() if k.startswith("OTEL_")},
-        ),
+        tracing=tracing_of(environ, debug=debug),
+        telemetry=TelemetrySettings(log_dir=ui.log_dir, debug=debug, environ=telemetry),
         sim_server=arguments.sim_server,
     )
+    return Merged(settings, merge.taken)
 
 
-def log_dir_of(given: str | None, config: str) -> str:
-    """Return the log directory, for a program that needs no other setting. Raises UsageError."""
-    return _log_dir(given, parse_config(config))
+class Reading(NamedTuple):
+    """What those need who only read the traces."""
+
+    log_dir: str
+    plain: bool
 
 
-def _log_dir(given: str | None, file: ConfigFile) -> str:
-    return given or file.log_dir or "logs"
+def for_reading(arguments: Arguments, config: str, path: str = NAME) -> Reading:
+    """Return it, whatever else is wrong with the settings. Raises UsageError."""
+    sources = _Sources(Merge(path), parse_config(config, path), {}, arguments)
+    return Reading(_log_dir(sources), _plain(sources))
 
 
 def wants_colour(environ: Mapping[str, str], *, plain: bool) -> bool:
@@ -343,52 +333,191 @@ def wants_colour(environ: Mapping[str, str], *, plain: bool) -> bool:
     return not plain and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def _store(arguments: Arguments, file: ConfigFile) -> StoreSettings:
-    """Return the settings of the store. Raises UsageError for a bound that is none."""
-    defaults = StoreSettings()
-    cache_bytes, cache_age_s = defaults.cache_bytes, defaults.cache_age_s
-    if file.cache.max_mb is not None:
-        cache_bytes = int(_within("cache.max_mb", file.cache.max_mb, 1_000_000) * 1024 * 1024)
-    if file.cache.max_days is not None:
-        cache_age_s = _within("cache.max_days", file.cache.max_days, 36_500) * 86400.0
-    manage = arguments.manage
-    return StoreSettings(
-        path=arguments.db or file.db or defaults.path,
-        cache_bytes=cache_bytes,
-        cache_age_s=cache_age_s,
-        must_exist=manage is not None,
-        recovers=manage is not None and manage.action == "recover",
+def _resolved(arguments: Arguments, file: ConfigFile) -> Arguments:
+    """Return the command line with the backend and the model that `-m ALIAS` stands for."""
+    name = arguments.model
+    if name is None or name not in file.aliases:
+        return arguments
+    backend, model = file.aliases[name]
+    if arguments.backend not in (None, backend):
+        raise UsageError(
+            f"-m {name} is an alias of {_joined(backend, model)}, which --backend {arguments.backend} "
+            "contradicts: give one of them"
+        )
+    return msgspec.structs.replace(arguments, backend=backend, model=model or None)
+
+
+def _asked(sources: _Sources) -> BackendName:
+    """Return whom to ask first. A throughput test asks whom the command line names: the file says whom a
+    person talks to."""
+    simulates = sources.arguments.mode == "simulate"
+    default: BackendName = "sim" if simulates else "ollama"
+    file = None if simulates else sources.file.backend
+    return sources.merge.take("backend", default, file=file, given=sources.arguments.backend)
+
+
+def _resumes(arguments: Arguments) -> bool:
+    """Whether a session says whom to ask."""
+    return bool(arguments.session_id or arguments.resume_latest) and arguments.backend is None
+
+
+def _backends(sources: _Sources, asked: BackendName) -> dict[BackendName, Backend]:
+    """Return the backends, and refuse when the one that is asked cannot be. Raises UsageError."""
+    arguments = sources.arguments
+    resumes = _resumes(arguments)
+    given: dict[BackendName, str] = {}
+    if arguments.ollama_model is not None:
+        given["ollama"] = normalise_ollama_model(arguments.ollama_model)
+    if arguments.model and not resumes:  # else it is for the session's own backend
+        ollama = asked == "ollama"
+        given[asked] = normalise_ollama_model(arguments.model) if ollama else arguments.model
+    found = {each.name: _backend(sources, each, given.get(each.name)) for each in BACKENDS}
+    asks_nobody = resumes or arguments.mode == "manage"
+    if (fault := found[asked].fault) and not asks_nobody:
+        raise UsageError(fault)
+    asks_it = arguments.mode == "simulate" or (arguments.mode == "oneshot" and not resumes)
+    if (asks_it or (arguments.mode == "models" and arguments.backend)) and (
+        reason := found[asked].obstacle
+    ):
+        raise UsageError(reason)
+    return found
+
+
+def _backend(sources: _Sources, backend: Backend, model: str | None) -> Backend:
+    """Return a backend as it is configured; what is wrong with its variables stays in it. Raises UsageError
+    for what is wrong with the file."""
+    merge, table, key = sources.merge, sources.table(backend.name), f"backends.{backend.name}"
+    model = merge.take(f"{key}.model", backend.model, file=table.model or None, given=model)
+    backend = msgspec.structs.replace(backend, model=model)
+    url_key = f"{key}.base_url"
+    if table.base_url and not backend.url_variable:
+        raise UsageError(f"{merge.path}: {url_key}: it has no address to be set")
+    if not backend.url_variable:
+        return backend
+    in_file = parse_base_url(f"{merge.path}: {url_key}", table.base_url) if table.base_url else None
+    url = merge.take(
+        url_key,
+        backend.base_url,
+        file=in_file,
+        environment=(backend.url_variable, _said(sources, backend.url_variable)),
+    )
+    variable, secret = next(
+        ((name, said) for name in backend.key_variables if (said := _said(sources, name))), ("", "")
+    )
+    found = configured(backend, url, secret, url_named=merge.named(url_key), key_named=variable)
+    if backend.key_variables:
+        merge.take(f"{key}.api_key", "", environment=(variable, secret or None))
+        merge.shown(f"{key}.api_key", f"set ({variable})" if secret else "not set")
+    if found.fault:
+        merge.shown(url_key, f"cannot be used: {found.fault}")
+    return found
+
+
+def _ui(sources: _Sources, asked: BackendName, backends: dict[BackendName, Backend]) -> UiSettings:
+    arguments, file, merge = sources.arguments, sources.file, sources.merge
+    explicit: Options = {key: parse_option_value(value, key) for key, value in arguments.options}
+    common = merge.options("options", file=file.options, given=explicit)
+    options_of: dict[BackendName, Options] = {}
+    system = merge.take("system", "", file=file.system, given=arguments.system)
+    system_of: dict[BackendName, str] = {}
+    context_lengths: dict[BackendName, int] = {}
+    for name in backends:
+        table, key = sources.table(name), f"backends.{name}"
+        given = {each: explicit[each] for each in table.options if each in explicit}
+        options_of[name] = common | merge.options(f"{key}.options", file=table.options, given=given)
+        system_of[name] = system
+        if table.system is not None:
+            system_of[name] = merge.take(
+                f"{key}.system", "", file=table.system, given=arguments.system
+            )
+        if (context := merge.take(f"{key}.context", None, file=table.context)) is not None:
+            context_lengths[name] = context
+    for alias, (backend, model) in file.aliases.items():
+        merge.take(f"aliases.{alias}", "", file=_joined(backend, model))
+    for name_of, price in file.prices.items():
+        for part, dollars in msgspec.structs.asdict(price).items():
+            merge.take(f'prices."{name_of}".{part}', None, file=dollars)
+    for_another = _resumes(arguments) and arguments.model
+    model = for_another or backends[asked].model
+    plain = _plain(sources)
+    _variable(sources, "NO_COLOR")
+    return UiSettings(
+        mode=arguments.mode,
+        target=Target(asked, model, system_of[asked] or None, options_of[asked]),
+        default_models={each.name: each.model for each in backends.values()},
+        backend_is_explicit=arguments.backend is not None,
+        model_is_explicit=arguments.model is not None,
+        system_is_explicit=arguments.system is not None,
+        explicit_options=explicit,
+        prompt=arguments.prompt,
+        prompt_from_stdin=arguments.prompt_from_stdin,
+        session_id=arguments.session_id,
+        resume_latest=arguments.resume_latest,
+        cache="off" if arguments.no_cache else "refresh" if arguments.refresh else "use",
+        json=arguments.json,
+        plain=plain,
+        models_of=(arguments.backend,)
+        if arguments.backend
+        else tuple(b.name for b in backends.values() if not b.obstacle),
+        manage=arguments.manage,
+        log_dir=_log_dir(sources),
+        colour=wants_colour(sources.environ, plain=plain),
+        is_dumb=sources.environ.get("TERM") == "dumb",
+        options_of=options_of,
+        aliases=file.aliases,
+        prices=file.prices,
+        context_lengths=context_lengths,
+        history_file=_history(sources),
+        system_of=system_of,
+        bell=merge.take("bell", default=False, file=file.bell),
+        extract=arguments.extract,
     )
 
 
-def _within(key: str, value: int | float, most: int) -> int | float:
-    """Return the value; refuse one that is not above 0 and at most `most`, as a NaN is not either."""
-    if not 0 < value <= most:
-        raise UsageError(
-            f"config.toml: {key}: {value} is not allowed, give a number above 0, at most {most}"
-        )
-    return value
+def _history(sources: _Sources) -> str:
+    """Return the file that keeps what was typed; an empty path for none."""
+    usual, said = sources.arguments.history, sources.file.history
+    file = usual if said is True else sources.at_home(said or "") or ""
+    path = sources.merge.take("history", usual, file=None if said is None else file)
+    sources.merge.shown("history", path or False)
+    return path
 
 
-def parse_config(text: str) -> ConfigFile:
-    """Parse the text of `config.toml`. Raises UsageError naming the key and what is allowed."""
-    try:
-        return msgspec.convert(tomllib.loads(text), ConfigFile)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"config.toml: {error}") from error
-    except msgspec.ValidationError as error:
-        raise UsageError(f"config.toml: {error}{_allowed(str(error))}") from error
+def _plain(sources: _Sources) -> bool:
+    given = sources.arguments.plain or None
+    return sources.merge.take("plain", default=False, file=sources.file.plain, given=given)
 
 
-def _allowed(error: str) -> str:
-    """Return what the file may say where msgspec only says what it may not."""
-    if "enum value" in error:
-        return f", allowed: {', '.join(get_args(BackendName))}"
-    if "unknown field" in error:
-        tables = {"`$.backends": BackendTable, "`$.cache": CacheTable}
-        table = next((table for path, table in tables.items() if path in error), ConfigFile)
-        return f", allowed: {', '.join(table.__struct_fields__)}"
-    return ""
+def _log_dir(sources: _Sources) -> str:
+    return sources.path("log_dir", "logs", sources.file.log_dir, sources.arguments.log_dir)
+
+
+def _supervisor(sources: _Sources) -> SupervisorSettings:
+    """Raises UsageError for a number of workers that cannot be."""
+    workers = sources.merge.take(
+        "workers",
+        SupervisorSettings().workers,
+        file=sources.file.workers,
+        given=sources.arguments.workers,
+    )
+    within("workers", workers, 1, 64)
+    return SupervisorSettings(workers=workers)
+
+
+def _store(sources: _Sources) -> StoreSettings:
+    defaults, bounds, manage = StoreSettings(), sources.file.cache, sources.arguments.manage
+    max_mb = sources.merge.take("cache.max_mb", defaults.cache_bytes / 1024**2, file=bounds.max_mb)
+    max_days = sources.merge.take(
+        "cache.max_days", defaults.cache_age_s / 86400.0, file=bounds.max_days
+    )
+    return StoreSettings(
+        path=sources.path("db", defaults.path, sources.file.db, sources.arguments.db),
+        cache_bytes=int(max_mb * 1024**2),
+        cache_age_s=max_days * 86400.0,
+        must_exist=manage is not None,
+        recovers=manage is not None and manage.action == "recover",
+        prices=sources.file.prices,
+    )
 
 
 def parse_option_value(text: str, key: str = "option") -> int | float | str | bool:
@@ -399,41 +528,37 @@ def parse_option_value(text: str, key: str = "option") -> int | float | str | bo
     if text in ("true", "false"):
         return text == "true"
     if re.fullmatch(r"[+-]?[0-9]{1,25}", text):
-        return _storable(key, int(text))
+        return storable(f"option {key}", int(text))
     if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
-        return _storable(key, float(text))
+        return storable(f"option {key}", float(text))
+    if re.fullmatch(r"[+-]?(nan|inf(inity)?)", text, re.IGNORECASE):
+        raise UsageError(f"option {key}: {text} is no number that can be sent")
     return text
 
 
-def _storable(key: str, value: int | float | str | bool) -> int | float | str | bool:
-    """Return the value; refuse a number that JSON or 64 bits cannot hold."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"option {key}: {value} is not allowed, give a finite number")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise UsageError(f"option {key}: {value} is too large, give a number of at most 64 bits")
-    return value
-
-
-def _from_file(backend: Backend, file: ConfigFile) -> Backend:
-    """Overlay the file's table on a backend's defaults. Raises UsageError."""
-    table = file.backends.get(backend.name, BackendTable())
-    changes: dict[str, Any] = {}
-    if table.model:
-        ollama = backend.name == "ollama"
-        changes["model"] = normalise_ollama_model(table.model) if ollama else table.model
-    if table.base_url and not backend.url_variable:
-        raise UsageError(f"backends.{backend.name}.base_url: it has no address to be set")
-    if table.base_url:
-        key = f"backends.{backend.name}.base_url"
-        changes["base_url"] = parse_base_url(key, table.base_url)
-    return msgspec.structs.replace(backend, **changes)
-
-
-def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
+def _proxies(sources: _Sources) -> dict[str, str]:
     """Return the proxy for each scheme, from the usual variables (lower case wins, as in curl)."""
     found: dict[str, str] = {}
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        value = environ.get(name) or environ.get(name.upper()) or ""
+        variable = name if sources.environ.get(name) else name.upper()
+        value = sources.merge.take(
+            name.upper(), "", environment=(variable, sources.environ.get(variable) or None)
+        )
         if value:
             found[name] = value
+            sources.merge.shown(name.upper(), without_password(value))
     return found
+
+
+def _variable(sources: _Sources, name: str) -> str:
+    """Take what only a variable of the environment says."""
+    return sources.merge.take(name, "", environment=(name, sources.environ.get(name) or None))
+
+
+def _said(sources: _Sources, variable: str) -> str | None:
+    """Return what a variable says; an empty one says nothing."""
+    return sources.environ.get(variable, "").strip() or None
+
+
+def _joined(backend: BackendName, model: str) -> str:
+    return f"{backend}:{model}" if model else backend

@@ -1,7 +1,7 @@
 """The command line: argv → Settings → a program; its return value is the exit code.
 
 Reading order: `chat` (the chat, one answer, a script; `models`) · `manage` (`sessions` and `cache`) · `trace` ·
-`simulate` (`load`: what its options mean; `place`, `sweep`, `results`) · `sim_server` · `common` (what they share).
+`config` · `completion` (`complete`: what Tab offers) · `simulate` (`load`: what its options mean; `place`, `sweep`, `results`) · `sim_server` · `common` (what they share).
 `--help` and `--version` import nothing but this room and argparse, and start no process.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from chatbot.cli.chat import chat_parser, run_chat
 from chatbot.cli.common import BACKENDS, PROGRAMS
+from chatbot.cli.config import CONFIG, config_parser, run_config
 from chatbot.cli.manage import MANAGED, manage_parser, run_manage
 from chatbot.cli.sim_server import run_sim_server
 from chatbot.cli.simulate import run_simulate, simulate_parser
@@ -20,9 +21,11 @@ __all__ = [
     "main",
     "BACKENDS",
     "PROGRAMS",
+    "CONFIG",
     "MANAGED",
     "TRACING",
     "chat_parser",
+    "config_parser",
     "manage_parser",
     "simulate_parser",
     "trace_parser",
@@ -39,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run_sim_server(arguments[1:])
         if program in MANAGED:
             return run_manage(program, arguments[1:])
+        if program == "config":
+            return run_config(arguments[1:])
+        if program == "completion":
+            from chatbot.cli.completion import run_completion
+
+            return run_completion(arguments[1:])
         if program == "trace":
             return run_trace(arguments[1:])
         if program == "simulate":

@@ -5,7 +5,6 @@ What the actions are, and what each does, is said by `manage` and `trace`.
 """
 
 import argparse
-import difflib
 import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TextIO
@@ -27,12 +26,14 @@ class Action(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A program of several actions. `add_common` adds what may stand before and behind an action."""
+    """A program of several actions. `add_common` adds what may stand before and behind an action; `examples`
+    are command lines without the `chatbot` at their beginning."""
 
     name: str
     about: str
     actions: Mapping[str, Action]
     add_common: Callable[[argparse.ArgumentParser], None]
+    examples: tuple[str, ...] = ()
 
 
 class Chosen(NamedTuple):
@@ -49,9 +50,13 @@ class Chosen(NamedTuple):
 def parser_of(program: Program, name: str) -> Parser:
     """Return the parser for one action, with its words and the common options; its own are missing."""
     action = program.actions[name]
+    start = f"{program.name} {name}"
+    shown = [f"  chatbot {line}" for line in program.examples if f"{line} ".startswith(f"{start} ")]
     parser = Parser(
-        prog=f"chatbot {program.name} {name}",
+        prog=f"chatbot {start}",
         description=f"{action.help[:1].upper()}{action.help[1:]}. {program.about}",
+        epilog="\n".join(["examples:", *shown]) if shown else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     if action.most != 0:
@@ -64,10 +69,16 @@ def parser_of(program: Program, name: str) -> Parser:
     return parser
 
 
+def common_parser(program: Program) -> Parser:
+    """Return the parser of what may stand before an action."""
+    parser = Parser(prog=f"chatbot {program.name}", add_help=False, allow_abbrev=False)
+    program.add_common(parser)
+    return parser
+
+
 def choose(program: Program, argv: list[str]) -> Chosen | int:
     """Return what was chosen; or, after saying what there is, an exit code."""
-    common = Parser(prog=f"chatbot {program.name}", add_help=False, allow_abbrev=False)
-    program.add_common(common)
+    common = common_parser(program)
     # What follows `--` is kept out of the parsers: parse_intermixed_args reads options there too.
     cut = argv.index("--") if "--" in argv else len(argv)
     options, rest = common.parse_known_args(argv[:cut])
@@ -77,6 +88,8 @@ def choose(program: Program, argv: list[str]) -> Chosen | int:
     if name in ("", "-h", "--help"):
         _say_actions(program, sys.stdout if name else sys.stderr)
         return 0 if name else 2
+    import difflib  # here: only a mistyped name has to wait for it
+
     close = difflib.get_close_matches(name, program.actions, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(program.actions)}"
     return refuse(f"{program.name} has no action {name!r}: {hint}")
@@ -100,5 +113,7 @@ def _say_actions(program: Program, stream: TextIO) -> None:
     lines = [f"usage: chatbot {program.name} ACTION [options]", "", program.about, ""]
     for name, action in program.actions.items():
         lines.append(f"  {name + ' ' + action.words:<18} {action.help}")
+    if program.examples:
+        lines += ["", "examples:", *(f"  chatbot {line}" for line in program.examples)]
     lines += ["", f"chatbot {program.name} ACTION --help shows the options of each"]
     stream.write("\n".join(lines) + "\n")

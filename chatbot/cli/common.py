@@ -6,22 +6,44 @@ Nothing heavy is imported here before it is used. Called by the programs beside 
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from chatbot.settings import Settings
 
 BACKENDS = ("ollama", "anthropic", "grok", "openai", "sim")
-PROGRAMS = ("simulate", "sim-server", "sessions", "cache", "models", "trace")
+PROGRAMS = {
+    "models": "the models of one or every backend",
+    "sessions": "list, show, search, export, rename, delete what was said",
+    "cache": "what the answer cache holds; or empty it",
+    "trace": "where the time of past turns went",
+    "config": "every setting, and where it came from",
+    "completion": "completion by Tab for bash, zsh and fish",
+    "simulate": "a throughput test: ask as many sessions would",
+    "sim-server": "the simulated LLM server alone",
+}
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, which tells what a mistyped option may have been."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line."""
-        self.exit(2, f"{self.prog}: {message} (--help shows how)\n")
+        self.exit(2, f"{self.prog}: {message}{self._hint(message)} (--help shows how)\n")
+
+    def _hint(self, message: str) -> str:
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        option = next((word.partition("=")[0] for word in unknown if word.startswith("--")), "")
+        return did_you_mean(option, self._option_string_actions)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a line that tells what a mistyped word may have been; or nothing."""
+    import difflib  # here: only a mistyped name has to wait for it
+
+    close = difflib.get_close_matches(word, known, n=1) if word else []
+    return f", did you mean {close[0]}?" if close else ""
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -53,22 +75,37 @@ def text(argument: Any) -> Any:
     return argument and argument.encode("utf-8", "replace").decode("utf-8")
 
 
-def read_config(path: str | None) -> str:
-    """Return the text of the configuration file; a missing one matters only when it was named."""
+class Config(NamedTuple):
+    """The configuration file: its text, which is empty where there is none, and where it is or would be."""
+
+    text: str
+    path: str
+    exists: bool
+
+
+def config_path(given: str | None) -> str:
+    """Return where the configuration file is, or would be."""
+    named = given or os.environ.get("CHATBOT_CONFIG")
+    if named:
+        return named
+    import platformdirs
+
+    return str(platformdirs.user_config_path("chatbot") / "config.toml")
+
+
+def read_config(given: str | None) -> Config:
+    """Return the configuration file; a missing one matters only when it was named. Raises UsageError."""
     from chatbot.errors import UsageError
 
-    named = path or os.environ.get("CHATBOT_CONFIG") or ""
-    if not named:
-        import platformdirs
-
-        named = str(platformdirs.user_config_path("chatbot") / "config.toml")
-        if not os.path.exists(named):
-            return ""
+    path = config_path(given)
+    is_named = bool(given or os.environ.get("CHATBOT_CONFIG"))
+    if not is_named and not os.path.exists(path):
+        return Config("", path, exists=False)
     try:
-        with open(named, encoding="utf-8") as file:
-            return file.read()
+        with open(path, encoding="utf-8-sig") as file:  # some editors begin it with a BOM
+            return Config(file.read(), path, exists=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the configuration file {named}: {error}") from error
+        raise UsageError(f"cannot read the configuration file {path}: {error}") from error
 
 
 def run(settings: "Settings") -> int:

@@ -12,7 +12,7 @@ from typing import get_args
 import msgspec
 
 from chatbot import distribution, host
-from chatbot.cli.common import text
+from chatbot.cli.common import Config, text
 from chatbot.cli.sim_server import sim_settings
 from chatbot.distribution import Distribution
 from chatbot.errors import UsageError
@@ -42,13 +42,13 @@ _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.I)
 
 
 def settings(
-    options: argparse.Namespace, environ: Mapping[str, str], config: str, command: str
+    options: argparse.Namespace, environ: Mapping[str, str], config: Config, command: str
 ) -> Settings:
     """Return the settings of a run. Raises UsageError."""
     simulation = simulation_of(options, command)
     arguments = Arguments(
         mode="simulate",
-        backend=options.backend or "sim",
+        backend=options.backend,
         model=text(options.model),
         system=text(options.system),
         options=tuple((text(key), text(value)) for key, value in options.option),
@@ -61,7 +61,7 @@ def settings(
         log_dir=os.path.join(simulation.out, "logs"),
         sim_server=msgspec.structs.replace(sim_settings(options), truth=True),
     )
-    return _fitted(load_settings(arguments, environ, config), simulation, options)
+    return _fitted(load_settings(arguments, environ, config.text, config.path), simulation, options)
 
 
 def _fitted(given: Settings, simulation: Simulation, options: argparse.Namespace) -> Settings:

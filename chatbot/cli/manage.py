@@ -36,13 +36,27 @@ _ABOUT = {
     "sessions": "The saved conversations. ID is the whole id of a session, or its beginning or end.",
     "cache": "The answers that are kept, so that no question is paid for twice.",
 }
+_EXAMPLES = {
+    "sessions": (
+        "sessions list --limit 50",
+        "sessions search sky scatter",
+        "sessions show 57d492",
+        "sessions export 57d492 -o sky.md",
+        "sessions export 57d492 --format json | jq .",
+        "sessions rename 57d492 Of the sky",
+        "sessions delete 57d492 9f01ce",
+        "sessions prune --older-than 30d --keep-last 20 --dry-run",
+        "sessions recover --db chatbot.db",
+    ),
+    "cache": ("cache stats", "cache clear --yes"),
+}
 _UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
 def manage_parser(program: str, action: str) -> argparse.ArgumentParser:
     """Return the parser for one action of `sessions` or `cache`."""
     what = MANAGED[program][action]
-    parser = actions.parser_of(_program(program), action)
+    parser = actions.parser_of(manage_program(program), action)
     add = parser.add_argument
     if "format" in what.options:
         add("--format", choices=("md", "json"), help="default: md, or what FILE ends with")
@@ -56,8 +70,9 @@ def manage_parser(program: str, action: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _program(name: str) -> actions.Program:
-    return actions.Program(name, _ABOUT[name], MANAGED[name], add_common)
+def manage_program(name: str) -> actions.Program:
+    """Return `sessions` or `cache`."""
+    return actions.Program(name, _ABOUT[name], MANAGED[name], add_common, _EXAMPLES[name])
 
 
 def _duration(text: str) -> float:
@@ -72,7 +87,7 @@ def _duration(text: str) -> float:
 
 def run_manage(program: str, argv: list[str]) -> int:
     """Do one action of a program."""
-    chosen = actions.choose(_program(program), argv)
+    chosen = actions.choose(manage_program(program), argv)
     if isinstance(chosen, int):
         return chosen
     parser = manage_parser(program, chosen.name)

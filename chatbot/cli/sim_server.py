@@ -12,12 +12,17 @@ if TYPE_CHECKING:
 _MOST_S = 3600.0
 _MOST = 1_000_000
 _RATE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(%?)")
-_EPILOG = (
-    "DIST is a value such as 50ms, or a distribution: 256+-64, uniform:10ms,50ms, normal:50ms,5ms, "
-    "lognormal:50ms,0.5, exp:200ms, pareto:10ms,1.5, file:PATH (a value a line). KIND is 429, 500, 503, "
-    "529, error, disconnect, truncate, stall or malformed. A request can ask for others by its model's name: "
-    "sim?first_token=200ms&chunks=40"
-)
+_EPILOG = """\
+DIST is a value such as 50ms, or a distribution: 256+-64, uniform:10ms,50ms, normal:50ms,5ms,
+lognormal:50ms,0.5, exp:200ms, pareto:10ms,1.5, file:PATH (a value a line). KIND is 429, 500, 503, 529,
+error, disconnect, truncate, stall or malformed. A request can ask for others by its model's name:
+sim?first_token=200ms&chunks=40
+
+examples:
+  chatbot sim-server                                       the formats of all backends on port 8080
+  chatbot sim-server --first-token lognormal:200ms,0.5 --fault 429:1%,disconnect:0.5%
+  OLLAMA_HOST=http://127.0.0.1:8080 chatbot -m sim "hello"
+"""
 
 
 def run_sim_server(argv: list[str]) -> int:
@@ -44,7 +49,10 @@ def run_sim_server(argv: list[str]) -> int:
 def sim_server_parser() -> Parser:
     """Return the parser of `sim-server`."""
     parser = Parser(
-        prog="chatbot sim-server", description="The simulated LLM server, alone.", epilog=_EPILOG
+        prog="chatbot sim-server",
+        description="The simulated LLM server, alone.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("--port", type=int, default=8080, help="where to listen on 127.0.0.1 (default: 8080)")

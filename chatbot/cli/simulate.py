@@ -86,7 +86,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     add(
         "--prompts",
         metavar="TEXT|FILE|tokens:DIST",
-        help="a text, a file with one a line (also text:…, file:…), or made-up words (default: tokens:16)",
+        help="a text, a file with one a line (also text:..., file:...), or made-up words (default: tokens:16)",
     )
     add(
         "--seed",
@@ -117,10 +117,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what is reported").add_argument
     add(
         "--slo",
-        metavar="METRIC:TIME,…",
+        metavar="METRIC:TIME,...",
         help="what a good turn keeps to: ttft, ttfo, tpot, latency",
     )
-    add("--sweep", metavar="NAME=V,V,…", help="a run for each value of sessions or rate, in turn")
+    add("--sweep", metavar="NAME=V,V,...", help="a run for each value of sessions or rate, in turn")
     add("--out", metavar="DIR", help="a new directory (default: simulations/<date-time>)")
     add("--profile", action="store_true", help="show the CPU time of every process, per turn")
     add("--json", action="store_true", help="result.json on stdout instead of the screen")

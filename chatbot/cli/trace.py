@@ -27,6 +27,15 @@ _ABOUT = (
 )
 
 
+_EXAMPLES = (
+    "trace list --limit 50",
+    "trace show",
+    "trace show c69978b2",
+    "trace export -o all.jsonl",
+    "trace export c69978b2 | jq .",
+    "trace send http://localhost:4318",
+)
+
 TRACING: dict[str, Action] = {
     "list": Action(
         "", 0, 0, "the latest turns: how long they took, and how they ended", ("limit",)
@@ -39,7 +48,7 @@ TRACING: dict[str, Action] = {
 
 def trace_parser(action: str) -> argparse.ArgumentParser:
     """Return the parser for one action of `trace`."""
-    parser = actions.parser_of(_program(), action)
+    parser = actions.parser_of(trace_program(), action)
     if action == "export":
         parser.add_argument(
             "-o", "--output", default="", metavar="FILE", help="a new file, .jsonl or .json"
@@ -47,8 +56,9 @@ def trace_parser(action: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _program() -> actions.Program:
-    return actions.Program("trace", _ABOUT, TRACING, _add_common)
+def trace_program() -> actions.Program:
+    """Return `trace`."""
+    return actions.Program("trace", _ABOUT, TRACING, _add_common, _EXAMPLES)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +71,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def run_trace(argv: list[str]) -> int:
     """Do one action."""
-    chosen = actions.choose(_program(), argv)
+    chosen = actions.choose(trace_program(), argv)
     if isinstance(chosen, int):
         return chosen
     options, words = actions.read(trace_parser(chosen.name), chosen)
@@ -98,14 +108,22 @@ class _Program:
     """The actions. Raises ChatbotError, and OSError where stdout cannot be written."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        from chatbot.settings import log_dir_of
+        from chatbot.settings import Arguments, for_reading
         from chatbot.traces.archive import must_be_there
         from chatbot.traces.damage import Damage
 
         self._options = options
         self._json = options.json
-        self._directory = must_be_there(log_dir_of(options.log_dir, read_config(options.config)))
-        self._style = _style(plain=options.plain)
+        given = Arguments(
+            mode="manage",
+            log_dir=options.log_dir,
+            plain=options.plain,
+            home=os.path.expanduser("~"),
+        )
+        config = read_config(options.config)
+        settings = for_reading(given, config.text, config.path)
+        self._directory = must_be_there(settings.log_dir)
+        self._style = _style(plain=settings.plain)
         self._known: list[Turn] = []
         self._damage = Damage()
 

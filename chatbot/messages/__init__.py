@@ -63,6 +63,8 @@ from chatbot.messages.sessions import (
     ListSessions,
     Load,
     Loaded,
+    Pick,
+    Picked,
     Prune,
     Query,
     ReadCache,
@@ -100,12 +102,14 @@ from chatbot.messages.turn import (
     Cancel,
     Cancelled,
     Checkpoint,
+    ContextRead,
     Delta,
     Failed,
     Hit,
     Interrupted,
     ListModels,
     ModelsListed,
+    ReadContext,
     Retrying,
     Saved,
     Sending,
@@ -121,6 +125,7 @@ UiInbox = (
     | Saved
     | Reply
     | ModelsListed
+    | ContextRead
     | ProcessRestarted
     | NotSaving
     | Saving
@@ -131,14 +136,14 @@ UiInbox = (
     | Stop
 )
 StoreInbox = Ask | Terminal | Checkpoint | Query | Stop
-WorkerInbox = Call | Cancel | ListModels | Stop
+WorkerInbox = Call | Cancel | ListModels | ReadContext | Stop
 TelemetryInbox = Report | ProcessEnded | Flush | Stop
 SimServerInbox = Stop
 
-FromUi = Ask | Cancel | Query | ListModels | ReadStatus | Flush | Entered | Leaving
+FromUi = Ask | Cancel | Query | ListModels | ReadContext | ReadStatus | Flush | Entered | Leaving
 FromStore = Accepted | Saved | Reply | Notice
 FromTelemetry = Notice | Flushed | Taken | TelemetryStatus
-FromWorker = Sending | Retrying | Delta | Answered | Failed | Cancelled | ModelsListed
+FromWorker = Sending | Retrying | Delta | Answered | Failed | Cancelled | ModelsListed | ContextRead
 FromAny = Ready | Beat | Resigned | Report
 
 __all__ = [
@@ -157,6 +162,7 @@ __all__ = [
     "ChatMessage",
     "Checkpoint",
     "Completion",
+    "ContextRead",
     "Delete",
     "Delta",
     "EncodedMeasurement",
@@ -189,6 +195,8 @@ __all__ = [
     "Notice",
     "NotSaving",
     "Options",
+    "Pick",
+    "Picked",
     "ProcessEnded",
     "ProcessRestarted",
     "ProcessRole",
@@ -196,6 +204,7 @@ __all__ = [
     "Prune",
     "Query",
     "ReadCache",
+    "ReadContext",
     "ReadStatus",
     "Ready",
     "Record",

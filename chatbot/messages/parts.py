@@ -116,7 +116,8 @@ class Timing(msgspec.Struct, frozen=True, array_like=True):
 class StoredMessage(msgspec.Struct, frozen=True, array_like=True):
     """A row of `messages`, as a loaded session brings it back; the columns are in `schema.sql`.
 
-    A turn is two of them with one `request_id`.
+    A turn is two of them with one `request_id`. `fan` is the first request of those that were asked the same at
+    once, its siblings; of these only the picked one is `active`: a part of the conversation.
     """
 
     role: Role
@@ -136,6 +137,8 @@ class StoredMessage(msgspec.Struct, frozen=True, array_like=True):
     cached: bool = False
     error: str | None = None
     trace_id: str | None = None
+    fan: str = ""
+    active: bool = True
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):

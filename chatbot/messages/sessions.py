@@ -14,12 +14,13 @@ class Load(Message, frozen=True):
     fits, or the latest one when `session_id` is None.
 
     `after` None asks for its latest messages; a number for those with a higher id, the oldest first,
-    so that all of a long session can be read piece by piece.
+    so that all of a long session can be read piece by piece. `everything`: also what was undone or replaced.
     """
 
     request_id: str
     session_id: str | None = None
     after: int | None = None
+    everything: bool = False
 
 
 class Loaded(Message, frozen=True):
@@ -114,6 +115,21 @@ class Undone(Message, frozen=True):
     error: str = ""
 
 
+class Pick(Message, frozen=True):
+    """From ui → store: of a turn and its siblings, let the conversation go on with this one."""
+
+    request_id: str
+    session_id: str
+    turn: str
+
+
+class Picked(Message, frozen=True):
+    """From store → ui: the conversation goes on with the turn that was picked."""
+
+    request_id: str
+    error: str = ""
+
+
 class ReadCache(Message, frozen=True):
     """From ui → store: what is in the answer cache; `clear`: and then empty it."""
 
@@ -146,8 +162,8 @@ class Recovered(Message, frozen=True):
     error: str = ""
 
 
-Query = Load | ListSessions | Rename | Delete | Prune | Search | Undo | ReadCache | Recover
-Reply = Loaded | Listed | Found | Undone | CacheRead | Recovered
+Query = Load | ListSessions | Rename | Delete | Prune | Search | Undo | Pick | ReadCache | Recover
+Reply = Loaded | Listed | Found | Undone | Picked | CacheRead | Recovered
 
 
 def refused(query: Query, error: str) -> Reply:
@@ -162,6 +178,8 @@ def refused(query: Query, error: str) -> Reply:
             return Found(request_id, error=error)
         case Undo():
             return Undone(request_id, error=error)
+        case Pick():
+            return Picked(request_id, error=error)
         case ReadCache():
             return CacheRead(request_id, error=error)
         case Recover():

@@ -23,7 +23,8 @@ class Ask(Message, frozen=True):
     to be computed. `stream` False asks for the terminal message only, without deltas. `replaces` is
     the request whose turn this one takes the place of. `traceparent` is the hop to the store;
     `turn_traceparent` the whole turn, under which the call and the saving of its answer come. `measured`
-    asks for the `Timing` in the terminal message.
+    asks for the `Timing` in the terminal message. `fan`: several are asked this at once; it is the request
+    of the first of them, which is the one the conversation goes on with until another is picked.
     """
 
     request_id: str
@@ -38,6 +39,7 @@ class Ask(Message, frozen=True):
     history_digest: bytes = b""
     replaces: str = ""
     measured: bool = False
+    fan: str = ""
 
 
 class Hit(msgspec.Struct, frozen=True, array_like=True):
@@ -211,3 +213,25 @@ class ModelsListed(Message, frozen=True):
     error: str = ""
     attempt: int = 0
     kind: FailureKind | None = None
+
+
+class ReadContext(Message, frozen=True):
+    """From ui → worker, by way of the dispatcher: how many tokens of context has this model, as its server
+    has it loaded just now?"""
+
+    request_id: str
+    backend: BackendName
+    model: str
+    base_url: str = ""
+    attempt: int = 0
+
+
+class ContextRead(Message, frozen=True):
+    """From worker or dispatcher → ui: the context in tokens; None where the server does not tell, or could
+    not be asked. Nobody waits for it."""
+
+    request_id: str
+    backend: BackendName
+    model: str
+    tokens: int | None = None
+    attempt: int = 0

@@ -109,6 +109,11 @@ class Models:
         self._settings = settings
         self._known: dict[str, Profile] = {}
 
+    @property
+    def names(self) -> list[str]:
+        """The models there are, with those that were asked for by a name of their own."""
+        return list(dict.fromkeys([*MODELS, *(name for name in self._known if "?" in name)]))
+
     def find(self, name: str) -> Profile | None:
         """Return what a name (perhaps with Ollama's tag) stands for; None if there is no such model.
 

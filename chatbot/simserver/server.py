@@ -9,13 +9,16 @@ from collections.abc import Callable
 from chatbot.errors import CallError, UsageError
 from chatbot.settings import SimServerSettings
 from chatbot.simserver.faults import Fault, Faults
-from chatbot.simserver.http1 import Connection, Exchange
+from chatbot.simserver.http1 import MAX_BODY_BYTES, Connection, Exchange
 from chatbot.simserver.model import MODELS, Answer, Models, answer
 from chatbot.simserver.places import Places
 from chatbot.simserver.serving import Service, Serving
 from chatbot.wire import FORMATS, Format
+from chatbot.wire.ollama import OLLAMA
 
 WRONG_KEY = b"wrong-key"  # the one API key that is refused, so that clients can be tested
+
+CONTEXT_TOKENS = MAX_BODY_BYTES // 2  # a token is a word: no request can have more of them
 
 _JSON = "application/json"
 _STOP_S = 5.0
@@ -47,7 +50,7 @@ class SimServer:
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._greet},
             "/api/version": {"GET": self._version},
-            "/api/ps": {"GET": self._running},
+            OLLAMA.running_path: {"GET": self._running},
             "/api/tags": {"GET": self._list(FORMATS["ollama"])},
             "/v1/models": {"GET": self._list_either},
         }
@@ -161,7 +164,8 @@ class SimServer:
         exchange.respond(200, _JSON, b'{"version":"0.0.0-sim"}')
 
     def _running(self, exchange: Exchange) -> None:
-        exchange.respond(200, _JSON, b'{"models":[]}')
+        body = OLLAMA.produce_running(self._models.names, CONTEXT_TOKENS)
+        exchange.respond(200, _JSON, body)
 
     def _chat(self, wire_format: Format) -> Handler:
         def handle(exchange: Exchange) -> None:

@@ -20,6 +20,7 @@ from chatbot.messages import (
     Beat,
     CacheRead,
     Cancelled,
+    ContextRead,
     Delta,
     Failed,
     Flush,
@@ -33,6 +34,7 @@ from chatbot.messages import (
     ModelsListed,
     Notice,
     NotSaving,
+    Picked,
     ProcessRestarted,
     ReadStatus,
     Recovered,
@@ -284,7 +286,9 @@ class Seat:
                 self._stop_early(_ENDED)
             case Retrying() | Delta():
                 pass  # nobody reads along; a turn's timing has its attempts
-            case Listed() | Found() | Undone() | CacheRead() | Recovered():
+            case (
+                Listed() | Found() | Undone() | Picked() | CacheRead() | Recovered() | ContextRead()
+            ):
                 pass  # nobody asks for them
             case _:
                 assert_never(message)

@@ -14,6 +14,7 @@
     cached.py     the cache's SQLite level, bounded by age and size
     turns.py      a turn as it is written: what is open, what is a hit
     patience.py   transactions that wait for their turn, and beat
+    prices.py     the prices of the settings file
     sessions.py   the SQL about sessions
     snippet.py*   the line around what was searched for
     search.py     any text a person types, in words or in signs

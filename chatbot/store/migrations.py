@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-VERSION = 2  # `user_version`, as schema.sql sets it
+VERSION = 3  # `user_version`, as schema.sql sets it
 
 Tell = Callable[[str], None]
 Beat = Callable[[], None]

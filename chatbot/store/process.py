@@ -40,6 +40,7 @@ from chatbot.messages import (
     ListSessions,
     Load,
     Notice,
+    Pick,
     Prune,
     Query,
     ReadCache,
@@ -53,7 +54,7 @@ from chatbot.messages import (
     refused,
 )
 from chatbot.settings import StoreSettings
-from chatbot.store import cache, recovery, text
+from chatbot.store import cache, prices, recovery, text
 from chatbot.store.cached import CacheTable
 from chatbot.store.checker import Checker
 from chatbot.store.database import Database
@@ -103,6 +104,7 @@ def main(
         recorder.log("info", "opened", path=path, sqlite=sqlite3.sqlite_version)
         outbox.send(Ready(os.getpid()))
         store = _Store(settings, database, outbox, recorder)
+        store.save_prices()
         for batch in _batches(inbox, outbox, recorder, store.scrub, found):
             if any(found):
                 raise damaged(settings.path)
@@ -151,6 +153,7 @@ class _Store:
         self, settings: StoreSettings, database: Database, outbox: Outbox, recorder: Recorder
     ) -> None:
         memory = cache.Memory(settings.memory_cache_bytes)
+        self._prices = settings.prices
         table = CacheTable(database, settings)
         self._database = database
         self._outbox = outbox
@@ -180,6 +183,7 @@ class _Store:
                     | Prune()
                     | Search()
                     | Undo()
+                    | Pick()
                     | ReadCache()
                     | Recover()
                 ):
@@ -192,6 +196,16 @@ class _Store:
                     assert_never(message)
         self._save(group)
         return stop
+
+    def save_prices(self) -> None:
+        """Put the prices of the settings into their table. Nothing is lost where that cannot be done
+        now: they are put in at the next start."""
+        try:
+            prices.save(self._database, self._patience, self._prices)
+        except DatabaseDamaged:
+            raise
+        except StoreUnavailable as error:
+            self._recorder.log("warning", "prices_not_saved", reason=str(error))
 
     def cut_off(self, reason: str) -> None:
         """End every request whose end has not come, after the text that was saved of it."""

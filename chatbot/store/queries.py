@@ -34,6 +34,7 @@ class Question(msgspec.Struct, frozen=True):
     cache_key: str | None
     trace_id: str | None
     active: int = 1
+    fan: str | None = None
 
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ _COLUMNS = (
     "backend",
     "trace_id",
     "active",
+    "fan",
     *_OUTCOME,
 )
 _FINISH = f"""
@@ -73,22 +75,43 @@ _FINISH = f"""
     WHERE finish_reason IS NULL
 """  # noqa: S608 - made of the names above, nothing else
 
+# The plus keeps SQLite from going through the whole session: the turn and its fan have indexes.
+_TAKE_OUT = """
+    UPDATE messages SET active = 0
+    WHERE +session_id = :session_id AND active = 1 AND (request_id = :turn OR fan = (
+        SELECT fan FROM messages
+        WHERE request_id = :turn AND role = 'user' AND session_id = :session_id))
+"""
+_PICK = """
+    UPDATE messages SET active = (request_id = :turn)
+    WHERE fan = :fan AND +session_id = :session_id
+"""
+
 
 def begin_session(database: Database, ask: Ask, now: float) -> int:
-    """Save the session of a question, or what it is asked with now; return how many rows that took."""
+    """Save the session of a question, or what it is asked with now; return how many rows that took.
+
+    What a sibling is asked with is nothing that the session goes on with.
+    """
     return database.write(
         """
         INSERT INTO sessions (id, title, start_time, backend, model)
         VALUES (:id, :title, :now, :backend, :model)
         ON CONFLICT (id) DO UPDATE SET backend = excluded.backend, model = excluded.model
-        WHERE backend <> excluded.backend OR model <> excluded.model
+        WHERE :goes_on AND (backend <> excluded.backend OR model <> excluded.model)
         """,
         id=ask.session_id,
         title=text.title_of(ask.content),
         now=now,
         backend=ask.target.backend,
         model=ask.target.model,
+        goes_on=not is_sibling(ask),
     )
+
+
+def is_sibling(ask: Ask) -> bool:
+    """Whether another was asked the same at once, and before: the conversation goes on with that one."""
+    return bool(ask.fan) and ask.fan != ask.request_id
 
 
 def accept(database: Database, ask: Ask, cache_key: str, now: float) -> Question:
@@ -100,12 +123,14 @@ def accept(database: Database, ask: Ask, cache_key: str, now: float) -> Question
         target.model,
         cache_key or None,
         trace_id_of(ask.traceparent) or None,
+        0 if is_sibling(ask) else 1,
+        ask.fan or None,
     )
-    database.write_row(
+    written = database.write_row(
         """
         INSERT INTO messages (session_id, role, content, timestamp, request_id, backend, model,
-                              status, system, options, cache_key, trace_id)
-        VALUES (?, 'user', ?, ?, ?, ?, ?, 'complete', ?, ?, ?, ?)
+                              status, system, options, cache_key, trace_id, active, fan)
+        VALUES (?, 'user', ?, ?, ?, ?, ?, 'complete', ?, ?, ?, ?, ?, ?)
         ON CONFLICT (request_id, role) DO NOTHING
         """,
         (
@@ -119,25 +144,67 @@ def accept(database: Database, ask: Ask, cache_key: str, now: float) -> Question
             _json.encode(target.options).decode() if target.options else None,
             question.cache_key,
             question.trace_id,
+            question.active,
+            question.fan,
         ),
     )
+    if not written:  # it may have been picked, or taken out, since it was saved the first time
+        stands = question_of(database, ask.request_id)
+        if stands is not None:
+            return msgspec.structs.replace(question, active=stands.active)
     return question
 
 
 def take_out(database: Database, session_id: str, turn: str) -> int:
-    """Take a turn out of its conversation: its rows stay, and are left out; return how many."""
-    return database.write(
-        "UPDATE messages SET active = 0"
-        " WHERE request_id = :turn AND session_id = :session_id AND active = 1",
+    """Take a turn out of its conversation, whichever of its fan is active: all rows stay, and are left
+    out; return how many that changed."""
+    return database.write(_TAKE_OUT, turn=turn, session_id=session_id)
+
+
+def pick(database: Database, session_id: str, turn: str) -> str:
+    """Let the conversation go on with this turn of its fan, and with what it was asked with.
+
+    Return why that cannot be; empty when it is so now, or was before. A fan whose turns were all
+    taken out stays out, unless the first of them, which would be active, was never saved.
+    """
+    row = database.one(
+        """
+        SELECT q.fan, q.active, EXISTS (
+            SELECT 1 FROM messages AS f WHERE f.fan = q.fan AND f.session_id = q.session_id
+            AND f.active = 1
+        ) OR NOT EXISTS (
+            SELECT 1 FROM messages AS f WHERE f.request_id = q.fan AND f.session_id = q.session_id
+        )
+        FROM messages AS q
+        WHERE q.request_id = :turn AND q.role = 'user' AND q.session_id = :session_id
+        """,
         turn=turn,
         session_id=session_id,
     )
+    if row is None:
+        return "there is no such turn in this session; nothing was picked"
+    fan, active, can_be_picked = row
+    if active == 1:
+        return ""
+    if fan is None or not can_be_picked:
+        return "this turn was undone or replaced; nothing was picked"
+    database.write(_PICK, turn=turn, fan=fan, session_id=session_id)
+    database.write(
+        """
+        UPDATE sessions SET (backend, model) = (
+            SELECT backend, model FROM messages
+            WHERE session_id = :session_id AND role = 'user' AND active = 1 ORDER BY id DESC LIMIT 1)
+        WHERE id = :session_id
+        """,
+        session_id=session_id,
+    )
+    return ""
 
 
 def question_of(database: Database, request_id: str) -> Question | None:
     """Return what was asked; None when it was accepted while there was no store."""
     row = database.one(
-        "SELECT session_id, backend, model, cache_key, trace_id, active FROM messages"
+        "SELECT session_id, backend, model, cache_key, trace_id, active, fan FROM messages"
         " WHERE request_id = :request_id AND role = 'user'",
         request_id=request_id,
     )
@@ -149,9 +216,9 @@ def checkpoint(database: Database, message: Checkpoint, now: float) -> None:
     database.write(
         """
         INSERT INTO messages (session_id, role, content, timestamp, request_id, backend, model,
-                              status, trace_id, active)
+                              status, trace_id, active, fan)
         SELECT session_id, 'assistant', :content, :now, request_id, backend, model,
-               'interrupted', trace_id, active
+               'interrupted', trace_id, active, fan
         FROM messages WHERE request_id = :request_id AND role = 'user'
         ON CONFLICT (request_id, role) DO UPDATE SET content = excluded.content
         WHERE finish_reason IS NULL
@@ -174,6 +241,7 @@ def finish(database: Database, question: Question, terminal: Terminal, now: floa
             question.backend,
             trace_id_of(terminal.traceparent) or question.trace_id,
             question.active,
+            question.fan,
             *msgspec.structs.astuple(_outcome_of(terminal, question.model)),
         ),
     )
@@ -184,9 +252,9 @@ def cut_off(database: Database, request_id: str, reason: str, now: float) -> Non
     database.write(
         """
         INSERT INTO messages (session_id, role, content, timestamp, request_id, backend, model,
-                              status, finish_reason, error, trace_id, active)
+                              status, finish_reason, error, trace_id, active, fan)
         SELECT session_id, 'assistant', '', :now, request_id, backend, model,
-               'interrupted', 'interrupted', :reason, trace_id, active
+               'interrupted', 'interrupted', :reason, trace_id, active, fan
         FROM messages WHERE request_id = :request_id AND role = 'user'
         ON CONFLICT (request_id, role) DO UPDATE SET
             timestamp = excluded.timestamp, finish_reason = excluded.finish_reason,

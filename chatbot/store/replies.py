@@ -16,6 +16,8 @@ from chatbot.messages import (
     ListSessions,
     Load,
     Loaded,
+    Pick,
+    Picked,
     Prune,
     Query,
     ReadCache,
@@ -70,6 +72,8 @@ class Replies:
                 return Found(query.request_id, search.search(self._database, query))
             case Undo():
                 return self._undo(query)
+            case Pick():
+                return self._pick(query)
             case ReadCache():
                 return self._read_cache(query, now)
             case Recover():
@@ -83,7 +87,12 @@ class Replies:
         if session is None:
             return Loaded(load.request_id)
         return sessions.load(
-            self._database, load.request_id, session, load.after, sessions.LOADED_BYTES
+            self._database,
+            load.request_id,
+            session,
+            load.after,
+            sessions.LOADED_BYTES,
+            everything=load.everything,
         )
 
     def _list(self, query: ListSessions) -> Listed:
@@ -121,6 +130,12 @@ class Replies:
         with self._patience.transaction():
             queries.take_out(self._database, query.session_id, query.turn)
         return Undone(query.request_id)
+
+    def _pick(self, query: Pick) -> Picked:
+        self._turns.forget()
+        with self._patience.transaction():
+            obstacle = queries.pick(self._database, query.session_id, query.turn)
+        return Picked(query.request_id, obstacle)
 
     def _read_cache(self, query: ReadCache, now: float) -> CacheRead:
         stats = self._table.stats(now, self._patience.beat)

@@ -1,4 +1,4 @@
--- The database of chatbot, version 2. Times are Unix seconds, durations milliseconds.
+-- The database of chatbot, version 3. Times are Unix seconds, durations milliseconds.
 -- Every statement may run again: two instances can create the same database at once.
 
 CREATE TABLE IF NOT EXISTS sessions (
@@ -43,13 +43,17 @@ CREATE TABLE IF NOT EXISTS messages (
     trace_id        TEXT,                   -- 32 hex digits; the whole turn has one
 
     active          INTEGER NOT NULL DEFAULT 1 CHECK (active IN (0, 1)),
-                                            -- 0: undone, or replaced by a later turn
+                                            -- 0: undone, replaced by a later turn, or a sibling
+
+    fan             TEXT,                   -- of turns that were asked at once: the request_id of the
+                                            -- first; of these siblings one is active, or none
 
     UNIQUE (request_id, role)               -- accepting and finishing twice changes nothing
 );
 
 CREATE INDEX IF NOT EXISTS messages_by_session ON messages (session_id, id);
 CREATE INDEX IF NOT EXISTS messages_taken_out ON messages (session_id) WHERE active = 0;
+CREATE INDEX IF NOT EXISTS messages_by_fan ON messages (fan) WHERE fan IS NOT NULL;
 CREATE INDEX IF NOT EXISTS messages_by_trace ON messages (trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS sessions_by_time ON sessions (start_time);
 
@@ -65,12 +69,15 @@ CREATE TABLE IF NOT EXISTS cache (
 
 CREATE INDEX IF NOT EXISTS cache_by_age ON cache (created_at, size);
 
--- What a million tokens cost, in any one currency. It is empty: fill in what you pay.
+-- What a million tokens cost, in any one currency: fill in what you pay. At every start the prices of
+-- the settings file are put in, in place of those that stood here for the same models.
 CREATE TABLE IF NOT EXISTS prices (
     backend     TEXT NOT NULL,
     model       TEXT NOT NULL,
     input       REAL NOT NULL,
     output      REAL NOT NULL,
+    cached_input REAL,                      -- of input that the server had in its own cache;
+                                            -- NULL: the same as `input`
     PRIMARY KEY (backend, model)
 );
 
@@ -112,10 +119,11 @@ FROM messages AS m JOIN sessions AS s ON s.id = m.session_id
 WHERE m.active
 ORDER BY m.id;
 
--- What each model did, undone answers included: latency and tokens of the answers that it generated
+-- What each model did, undone answers and siblings included: latency and tokens of the answers that it generated
 -- itself; from the cache they are free. `tokens_unknown` counts those that may have used tokens which
 -- nobody reported (interrupted ones, and some that failed): the cost is that of the reported ones. It is
--- NULL without a price, and where no tokens were reported at all.
+-- NULL without a price, and where no tokens were reported at all. What the server had in a cache of its own
+-- stands in `usage`, in the words of OpenAI's format or Anthropic's.
 CREATE VIEW IF NOT EXISTS model_usage AS
 WITH answers AS (
     SELECT q.backend, q.model, a.status, a.cached,
@@ -124,6 +132,9 @@ WITH answers AS (
            a.duration_ms,
            CASE WHEN NOT a.cached THEN a.input_tokens END AS input_tokens,
            CASE WHEN NOT a.cached THEN a.output_tokens END AS output_tokens,
+           CASE WHEN NOT a.cached AND json_valid(a.usage) THEN min(a.input_tokens, coalesce(
+               json_extract(a.usage, '$."prompt_tokens_details.cached_tokens"'),
+               json_extract(a.usage, '$."cache_read_input_tokens"'), 0)) END AS cheaper_tokens,
            NOT a.cached AND (a.input_tokens IS NULL OR a.output_tokens IS NULL)
            AND NOT (a.status = 'failed' AND a.content = '' AND a.finish_reason IN (
                'auth', 'bad_request', 'busy', 'model_not_found', 'not_found', 'poison',
@@ -151,10 +162,11 @@ SELECT placed.backend, placed.model,
            / nullif(sum(CASE WHEN timed AND output_tokens IS NOT NULL THEN duration_ms END), 0)
            AS output_tokens_per_s,
        CASE WHEN NOT sum(tokens_unknown) OR count(input_tokens) OR count(output_tokens)
-           THEN (total(input_tokens) * p.input + total(output_tokens) * p.output) / 1e6
+           THEN (total(input_tokens) * p.input + total(output_tokens) * p.output
+                 - total(cheaper_tokens) * (p.input - coalesce(p.cached_input, p.input))) / 1e6
        END AS cost
 FROM placed LEFT JOIN prices AS p ON p.backend = placed.backend AND p.model = placed.model
 GROUP BY placed.backend, placed.model;
 
 PRAGMA application_id = 1667785076;         -- 'chat' in ASCII: this file is ours
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

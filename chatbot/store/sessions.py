@@ -1,7 +1,8 @@
 """The SQL about sessions: find one, read it, list them, rename it, take a turn out.
 
-Only what is active is read: undone and replaced turns are left out everywhere, except that a session
-with such turns has still been used. The session used last is the one with the newest message, by the
+Only what is active is read: undone and replaced turns are left out everywhere, except where everything is
+asked for, and that a session with such turns has still been used. The siblings of a turn that is active come along with it, marked, when
+a session is loaded; they count nowhere else. The session used last is the one with the newest message, by the
 messages' own order: a clock may have been set back. `replies.py` is the caller.
 """
 
@@ -38,8 +39,14 @@ _SESSION = """
 """
 _MESSAGES = """
     SELECT role, content, status, timestamp, model, id, request_id, backend, finish_reason,
-        reasoning, input_tokens, output_tokens, first_token_ms, duration_ms, cached, error, trace_id
-    FROM messages WHERE session_id = :session_id AND active = 1
+        reasoning, input_tokens, output_tokens, first_token_ms, duration_ms, cached, error, trace_id,
+        coalesce(fan, ''), active
+    FROM messages AS m WHERE session_id = :session_id
+"""
+_OF_CONVERSATION = """
+    AND (active = 1 OR fan IS NOT NULL AND EXISTS (
+        SELECT 1 FROM messages AS f
+        WHERE f.fan = m.fan AND f.session_id = m.session_id AND f.active = 1))
 """
 
 
@@ -92,11 +99,19 @@ def read(database: Database, session_id: str) -> Session | None:
 
 
 def load(
-    database: Database, request_id: str, session: Session, after: int | None, at_most: int
+    database: Database,
+    request_id: str,
+    session: Session,
+    after: int | None,
+    at_most: int,
+    *,
+    everything: bool = False,
 ) -> Loaded:
     """Return the session's latest messages, or with `after` its next ones, in about `at_most` bytes.
 
-    There is at least one, if it can be passed on at all. Raises StoreUnavailable if it cannot.
+    There is at least one, if it can be passed on at all. Raises StoreUnavailable if it cannot. Siblings
+    are messages like others: they come in the order of their ids, and a fan may go over several pieces.
+    `everything`: so are undone and replaced ones.
     """
     empty = Loaded(request_id, session, truncated=True)
     room = MAX_MESSAGE_BYTES - len(_encoder.encode(empty)) - _SPARE_BYTES
@@ -105,7 +120,7 @@ def load(
     messages: list[StoredMessage] = []
     size = 0
     truncated = False
-    query = _MESSAGES + order
+    query = _MESSAGES + ("" if everything else _OF_CONVERSATION) + order
     with reading(database, query, session_id=session.session_id, after=after) as rows:
         for row in rows:
             message = converted(row, StoredMessage)

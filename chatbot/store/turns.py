@@ -115,9 +115,10 @@ class Turns:
         key = "" if ask.cache == "off" else cache.key_of(ask)
         self._save_session(ask, now)
         if ask.replaces and ask.replaces != ask.request_id:
-            self.rows += queries.take_out(self._database, ask.session_id, ask.replaces)
-            if ask.replaces in self._open:
-                self._open[ask.replaces] = None
+            taken_out = queries.take_out(self._database, ask.session_id, ask.replaces)
+            self.rows += taken_out
+            if taken_out:  # it may be one of the open ones, or have siblings among them
+                self._open = dict.fromkeys(self._open)
         self._open[ask.request_id] = queries.accept(self._database, ask, key, now)
         self.rows += 1
         if ask.cache != "use":
@@ -141,6 +142,8 @@ class Turns:
         if self._known.get(ask.session_id) == asked_with:
             return
         self.rows += queries.begin_session(self._database, ask, now)
+        if queries.is_sibling(ask):  # which has changed nothing that is known
+            return
         if len(self._known) >= _KNOWN_SESSIONS:
             self._known.clear()
         self._known[ask.session_id] = asked_with

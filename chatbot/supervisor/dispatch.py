@@ -19,7 +19,7 @@ What must hold, and what the tests check under any order of events:
 - a question is called once it is accepted, or at once while there is no store to accept it.
 """
 
-from typing import get_args
+from typing import assert_never, get_args
 
 import msgspec
 
@@ -33,6 +33,7 @@ from chatbot.messages import (
     Cancelled,
     ChatMessage,
     Checkpoint,
+    ContextRead,
     Delta,
     Entered,
     Failed,
@@ -48,8 +49,11 @@ from chatbot.messages import (
     Message,
     ModelsListed,
     Notice,
+    Pick,
+    Picked,
     ProcessRole,
     Query,
+    ReadContext,
     ReadStatus,
     Reply,
     Retrying,
@@ -108,13 +112,13 @@ class Dispatcher:
                 self._ask(message, now)
             case Cancel():
                 self._cancel(message.request_id)
-            case ListModels():
+            case ListModels() | ReadContext():
                 self._wait(Job(message, "", now))
             case Entered() | Leaving() | Flush() | ReadStatus():
                 pass  # the supervisor's own business
-            case Undo() if self._ledger.gone:
+            case Undo() | Pick() if self._ledger.gone:
                 self._ledger.enter(message)  # in its turn, like the questions around it
-                self._send("ui", Undone(message.request_id))
+                self._send("ui", _done(message))
             case _ if self._ledger.gone:
                 self._refuse(message, self._ledger.gone)
             case _:
@@ -161,7 +165,7 @@ class Dispatcher:
                 self._end(job, Interrupted(job.id, job.attempt, stopped, message.text))
             case Answered() | Failed() | Cancelled():
                 self._end(job, message)
-            case ModelsListed():
+            case ModelsListed() | ContextRead():
                 self._drop(job)
                 self._send("ui", message)
         return self._flush()
@@ -205,8 +209,8 @@ class Dispatcher:
                 request = self._requests.get(message.request_id)
                 if request is not None and request.job is None:
                     self._start_job(request, "", now)
-            elif isinstance(message, Undo):
-                self._send("ui", Undone(message.request_id))
+            elif isinstance(message, Undo | Pick):
+                self._send("ui", _done(message))
             elif isinstance(message, _QUERIES):
                 self._refuse(message, reason)  # type: ignore[arg-type] # of _QUERIES
         return self._flush()
@@ -229,7 +233,7 @@ class Dispatcher:
     def end_all(self, reason: str) -> list[Send]:
         """The program ends, and nobody is left to work: end every request that is still open."""
         for job in list(self._jobs.values()):
-            if isinstance(job.request, ListModels):
+            if isinstance(job.request, ListModels | ReadContext):
                 self._fail(job, "unreachable", reason)
             else:
                 self._end(job, Interrupted(job.id, job.attempt, reason, job.text))
@@ -422,8 +426,14 @@ class Dispatcher:
         return self._with_the_answer_in(reply.session.session_id, reply)
 
     def _with_the_answer_in(self, session_id: str, reply: Loaded) -> Loaded:
+        """Of those that were asked at once only the one that the conversation goes on with is told: the
+        picked one, as far as the loaded rows say, and else the first. The others end by themselves."""
+        active = {message.request_id: message.active for message in reply.messages}
         under_way = [
-            request for request in self._requests.values() if request.ask.session_id == session_id
+            request
+            for request in self._requests.values()
+            if request.ask.session_id == session_id
+            and active.get(request.ask.request_id, request.ask.fan in ("", request.ask.request_id))
         ]
         if not under_way:
             return reply
@@ -480,6 +490,9 @@ class Dispatcher:
             self._drop(job)
             listed = ModelsListed(job.id, job.request.backend, error=reason)
             self._send("ui", listed)
+        elif isinstance(job.request, ReadContext):
+            self._drop(job)
+            self._send("ui", ContextRead(job.id, job.request.backend, job.request.model))
         else:
             self._end(job, Failed(job.id, job.attempt, kind, reason, text=job.text))
 
@@ -531,6 +544,17 @@ class Dispatcher:
                 self._send("store", message)
         out, self._out = self._out, []
         return out
+
+
+def _done(change: Undo | Pick) -> Undone | Picked:
+    """Return the reply to a change of a conversation that is kept until it can be saved."""
+    match change:
+        case Undo():
+            return Undone(change.request_id)
+        case Pick():
+            return Picked(change.request_id)
+        case _:
+            assert_never(change)
 
 
 def _shared(answered: Answered, request_id: str) -> Answered:

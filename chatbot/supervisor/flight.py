@@ -6,7 +6,7 @@ each gets its own terminal message, but the call is made, and paid for, once.
 
 from enum import Enum
 
-from chatbot.messages import Ask, Call, Delta, ListModels
+from chatbot.messages import Ask, Call, Delta, ListModels, ReadContext
 
 MAX_DEATHS = 3
 CHECKPOINT_EVERY_S = 1.0
@@ -22,7 +22,7 @@ class Phase(Enum):
 
 
 class Job:
-    """Work for one worker: a `Call` or a `ListModels`, and the requests that wait for its result."""
+    """Work for one worker: a `Call`, a `ListModels` or a `ReadContext`, and the requests that wait for its result."""
 
     __slots__ = (
         "attempt",
@@ -40,7 +40,7 @@ class Job:
         "worker",
     )
 
-    def __init__(self, request: Call | ListModels, key: str, now: float) -> None:
+    def __init__(self, request: Call | ListModels | ReadContext, key: str, now: float) -> None:
         self.request = request
         self.key = key
         self.phase = Phase.WAITING
@@ -71,7 +71,7 @@ class Job:
     def needs_sim_server(self) -> bool:
         """Whether it can only be given out once the simulated server has an address."""
         request = self.request
-        backend = request.backend if isinstance(request, ListModels) else request.target.backend
+        backend = request.target.backend if isinstance(request, Call) else request.backend
         return backend == "sim" and not request.base_url
 
     def take(self, delta: Delta) -> bool:

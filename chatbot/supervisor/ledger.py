@@ -20,6 +20,7 @@ from chatbot.messages import (
     Failed,
     Interrupted,
     Message,
+    Pick,
     Query,
     Terminal,
     Undo,
@@ -110,7 +111,7 @@ class Ledger:
     def to_be_saved(self) -> int:
         """How many of the messages change something: those that only ask are not counted."""
         entries = self._entries.values()
-        return sum(isinstance(entry.message, Ask | Terminal | Undo) for entry in entries)
+        return sum(isinstance(entry.message, Ask | Terminal | Undo | Pick) for entry in entries)
 
     @property
     def is_caught_up(self) -> bool:
@@ -165,7 +166,7 @@ class Ledger:
         self._entries.clear()
         self._unsent.clear()
         for message in told:
-            if isinstance(message, Ask | Terminal | Undo):
+            if isinstance(message, Ask | Terminal | Undo | Pick):
                 self.enter(message)
         return told
 

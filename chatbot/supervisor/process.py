@@ -42,6 +42,7 @@ from chatbot.messages import (
     Notice,
     NotSaving,
     ProcessRestarted,
+    ReadContext,
     ReadStatus,
     Ready,
     Report,
@@ -136,7 +137,7 @@ class Supervisor:
         finally:
             self._family.kill_all()
             if chats:
-                self._modes.restore()
+                self._modes.restore(console=self._has_console)
         return ExitCode.OK if self._exit_code is None else self._exit_code
 
     # --- the loop --------------------------------------------------------------------------------
@@ -223,6 +224,11 @@ class Supervisor:
     def _simulates(self) -> bool:
         return self._settings.ui.mode == "simulate"
 
+    @property
+    def _has_console(self) -> bool:
+        ui = self._settings.ui
+        return ui.mode == "chat" and not (ui.json or ui.plain or ui.is_dumb)
+
     def _on_message(self, child: RunningChild, message: Message, now: float) -> None:
         if type(message) in _TURNS:  # most messages by far
             self._dispatch(child, message, now)
@@ -259,7 +265,7 @@ class Supervisor:
                 child.stopping = True
                 if self._exit_code is None:  # else it only leaves because it was told to
                     self._exit_code = exit_code
-            case Ask() | ListModels() if self._stopping and not self._simulates:
+            case Ask() | ListModels() | ReadContext() if self._stopping and not self._simulates:
                 pass  # nobody is left to answer it, or to see the answer; a run cancels what it asked
             case _:
                 self._dispatch(child, message, now)
@@ -389,7 +395,7 @@ class Supervisor:
             case "sim-server":
                 self._dispatcher.sim_down()
             case "ui":
-                self._modes.restore()
+                self._modes.restore(console=self._has_console)
                 self._router.ui_ended()
             case "telemetry" | "supervisor":
                 pass

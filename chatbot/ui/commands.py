@@ -1,80 +1,36 @@
-"""Lines that begin with a slash: pure. A line is either a command or something to say."""
+"""Lines that begin with a slash: pure. A line is either a command or something to say.
 
-import difflib
+`command_table` has their names and what is said about them.
+"""
+
 import re
-from typing import get_args
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import msgspec
 
 from chatbot.messages import BackendName
+from chatbot.ui.command_table import BY_NAME, HELP, Command, about, find, nearest
+from chatbot.ui.console import compose
 
-HELP = """\
-/help, /?                    this list
-/quit, /exit, /bye           leave (also Ctrl-D)
-/new-session, /new           begin a new session
-/sessions                    the sessions that were used last
-/resume [ID]                 go on with another session
-/rename TITLE                give this session a title
-/delete [ID]                 delete this session, or another, for good
-/search TEXT                 the messages with all these words, in all sessions
-/history                     all that was said in this session
-/undo                        take the last turn back
-/regenerate                  ask the last question again
-/export [FILE]               write this session to FILE.md, or FILE.json
-/top                         the processes, and how the requests go
-/trace [TURN]                where the time went in turn 1, 2 ... or the last
-/switch BACKEND              go on with ollama, anthropic, grok, openai or sim
-/model [NAME]                show the model, or take another
-/models                      list the models of this backend
-/list-ollama-models          list the models Ollama has
-/set-ollama-model MODEL      choose Ollama's model, for example codellama:13b"""
+__all__ = ["HELP", "about", "find", "nearest", "parse"]
 
 BACKEND_NAMES: tuple[BackendName, ...] = get_args(BackendName)
 
-_COMMAND = re.compile(r"/([\w?-]*)(?:[^\S\n]+(.*))?\Z")  # one line: a pasted text is none
-_ALIASES = {
-    "?": "help",
-    "exit": "quit",
-    "bye": "quit",
-    "new": "new-session",
-}
-_NAMES = (
-    "help",
-    "quit",
-    "exit",
-    "bye",
-    "new",
-    "new-session",
-    "sessions",
-    "resume",
-    "rename",
-    "delete",
-    "search",
-    "history",
-    "undo",
-    "regenerate",
-    "export",
-    "top",
-    "trace",
-    "switch",
-    "model",
-    "models",
-    "list-ollama-models",
-    "set-ollama-model",
-)
-
-
-_BARE = ("history", "regenerate", "sessions", "top", "undo")  # of which one might think otherwise
+_COMMAND = re.compile(r"/([\w?-]*)(?:\s+(.*))?\Z", re.DOTALL)
+_NUMBER = r"[1-9][0-9]{0,8}"
+_COPY = re.compile(rf"(answer|code)?\s*({_NUMBER})?")
+_FAN = re.compile(r"([^\s,]+(?:\s*,\s*[^\s,]+)+)(?:\s+(.*))?", re.DOTALL)
 
 
 class Say(msgspec.Struct, frozen=True):
-    """A message to the model."""
+    """A message to the model, without the quotes around a block."""
 
     text: str
 
 
 class Quit(msgspec.Struct, frozen=True):
-    """/quit"""
+    """/quit, or that word alone."""
 
 
 class NewSession(msgspec.Struct, frozen=True):
@@ -82,13 +38,15 @@ class NewSession(msgspec.Struct, frozen=True):
 
 
 class Help(msgspec.Struct, frozen=True):
-    """/help"""
+    """/help [COMMAND]; `about` is a command's own name, or empty for the list."""
+
+    about: str = ""
 
 
 class Switch(msgspec.Struct, frozen=True):
-    """/switch BACKEND"""
+    """/switch TARGET: a backend, BACKEND:MODEL or an alias, as it was typed."""
 
-    backend: BackendName
+    target: str
 
 
 class SetModel(msgspec.Struct, frozen=True):
@@ -160,90 +118,174 @@ class ShowTrace(msgspec.Struct, frozen=True):
     turn: int
 
 
+class Copy(msgspec.Struct, frozen=True):
+    """/copy [code] [N]; 0 stands for the last: of the answers, or of the code blocks in the last answer."""
+
+    what: Literal["answer", "code"] = "answer"
+    number: int = 0
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """/edit"""
+
+
+class Thinking(msgspec.Struct, frozen=True):
+    """/thinking"""
+
+
+class Fan(msgspec.Struct, frozen=True):
+    """/fan TARGETS [QUESTION]; the targets as they were typed, at least two. An empty question stands for
+    the last one."""
+
+    targets: tuple[str, ...]
+    question: str
+
+
+class Pick(msgspec.Struct, frozen=True):
+    """/pick N, from 1."""
+
+    number: int
+
+
+class System(msgspec.Struct, frozen=True):
+    """/system [TEXT]; None only shows it, an empty text takes it away."""
+
+    text: str | None
+
+
+class SetOption(msgspec.Struct, frozen=True):
+    """/set [KEY VALUE]; without both all are shown. The value is as it was typed; "-" stands for the default."""
+
+    key: str = ""
+    value: str = ""
+
+
+class Show(msgspec.Struct, frozen=True):
+    """/show"""
+
+
+class ShowStats(msgspec.Struct, frozen=True):
+    """/stats"""
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A line that looks like a command and is none; the reason is one line with its remedy."""
 
     reason: str
 
 
+OfTurns = Regenerate | Edit | Undo | Fan | Pick | Copy | Thinking
+OfSettings = Switch | SetModel | ShowModels | System | SetOption | Show
 OfSessions = (
-    Sessions | Resume | Rename | Delete | Search | History | Undo | Regenerate | Export | ShowTrace
+    NewSession | Sessions | Resume | Rename | Delete | Search | History | Export | ShowStats
 )
-Line = Say | Quit | NewSession | Help | Top | Switch | SetModel | ShowModels | OfSessions | Refused
+OfProcesses = Top | ShowTrace
+Line = Say | Quit | Help | OfTurns | OfSettings | OfSessions | OfProcesses | Refused
 
 
 def parse(line: str) -> Line | None:
-    """Read a line; None for an empty one. A path such as /home/me/x.png is something to say."""
+    """Read what was typed; None for nothing. A path such as /home/me/x.png is something to say, and so is
+    whatever stands in a block between three quotes."""
     text = line.strip()
     if not text:
         return None
-    match = _COMMAND.match(text)
+    if text.lower() in ("exit", "quit"):
+        return Quit()
+    said = compose.message(text)
+    if not said:
+        return None
+    match = None if compose.is_only_block(text) else _COMMAND.match(said)
     if match is None:
-        return Say(text)
+        return Say(said)
     name = match[1].lower()
     argument = (match[2] or "").strip()
-    if name in _BARE and argument:
-        return Refused(f"/{name} takes nothing after it")
-    match _ALIASES.get(name, name):
-        case "quit":
-            return Quit()
-        case "new-session":
-            return NewSession()
+    command = BY_NAME.get(name)
+    if "\n" in said and not (command and command.is_text):
+        return Say(said)  # a pasted text
+    return _read(command, argument) if command else Refused(_unknown(name))
+
+
+def _read(command: Command, argument: str) -> Line:
+    if argument and not command.argument:
+        return Refused(f"/{command.name} takes nothing after it")
+    if not argument and command.argument and not command.argument.startswith("["):
+        return Refused(f"/{command.name} needs {command.argument}, for example {command.example}")
+    match command.name:
         case "help":
-            return Help()
-        case "top":
-            return Top()
-        case "switch":
-            return _switch(argument)
-        case "model":
-            return SetModel(argument)
-        case "set-ollama-model" if argument:
-            return SetModel(argument, "ollama")
-        case "set-ollama-model":
-            return Refused("/set-ollama-model needs a name, for example /set-ollama-model llama3")
-        case "models":
-            return ShowModels()
-        case "list-ollama-models":
-            return ShowModels("ollama")
-        case "sessions":
-            return Sessions()
-        case "resume":
-            return Resume(argument)
-        case "rename" if argument:
-            return Rename(argument)
-        case "rename":
-            return Refused("/rename needs a title, for example /rename What the sky is made of")
-        case "delete":
-            return Delete(argument)
-        case "search" if argument:
-            return Search(argument)
-        case "search":
-            return Refused("/search needs words, for example /search blue sky")
-        case "history":
-            return History()
-        case "undo":
-            return Undo()
-        case "regenerate":
-            return Regenerate()
-        case "export":
-            return Export(argument)
-        case "trace" if re.fullmatch(r"([1-9][0-9]{0,8})?", argument):
-            return ShowTrace(int(argument or 0))
-        case "trace":
-            return Refused("/trace takes the number of a turn, for example /trace 1 for the first")
-        case _:
-            return Refused(_unknown(name))
+            return _help(argument)
+        case "copy":
+            return _copy(argument)
+        case "fan":
+            return _fan(argument)
+        case "set":
+            return _set(argument)
+        case "pick" | "trace" if argument and not re.fullmatch(_NUMBER, argument):
+            takes = {"pick": "an answer", "trace": "a turn"}[command.name]
+            return Refused(f"/{command.name} takes the number of {takes}: {command.example}")
+        case name:
+            return _MEANINGS[name](argument)
 
 
-def _switch(argument: str) -> Line:
-    for name in BACKEND_NAMES:
-        if argument.lower() == name:
-            return Switch(name)
-    said = f"no backend {argument!r}: " if argument else ""
-    return Refused(f"{said}/switch takes one of {', '.join(BACKEND_NAMES)}")
+_MEANINGS: dict[str, Callable[[str], Line]] = {
+    "regenerate": lambda _: Regenerate(),
+    "edit": lambda _: Edit(),
+    "undo": lambda _: Undo(),
+    "thinking": lambda _: Thinking(),
+    "pick": lambda number: Pick(int(number)),
+    "new-session": lambda _: NewSession(),
+    "sessions": lambda _: Sessions(),
+    "resume": Resume,
+    "rename": Rename,
+    "delete": Delete,
+    "search": Search,
+    "history": lambda _: History(),
+    "export": Export,
+    "switch": Switch,
+    "model": SetModel,
+    "models": lambda _: ShowModels(),
+    "list-ollama-models": lambda _: ShowModels("ollama"),
+    "set-ollama-model": lambda name: SetModel(name, "ollama"),
+    "system": lambda text: System(None if not text else "" if text == "-" else text),
+    "show": lambda _: Show(),
+    "stats": lambda _: ShowStats(),
+    "top": lambda _: Top(),
+    "trace": lambda number: ShowTrace(int(number or 0)),
+    "quit": lambda _: Quit(),
+}
+
+
+def _help(argument: str) -> Line:
+    if not argument:
+        return Help()
+    command = find(argument)
+    return Help(command.name) if command else Refused(_unknown(argument.removeprefix("/")))
+
+
+def _copy(argument: str) -> Line:
+    match = _COPY.fullmatch(argument.lower())
+    if match is None:
+        close = nearest(argument, ("code", "answer"))
+        hint = f"did you mean /copy {close}?" if close else "for example /copy code, or /copy 2"
+        return Refused(f"/copy takes code, a number, or both: {hint}")
+    return Copy("code" if match[1] == "code" else "answer", int(match[2] or 0))
+
+
+def _fan(argument: str) -> Line:
+    match = _FAN.fullmatch(argument)
+    if match is None:
+        return Refused("/fan needs at least two to ask, for example /fan ollama,openai Why?")
+    targets = tuple(target.strip() for target in match[1].split(","))
+    return Fan(targets, (match[2] or "").strip())
+
+
+def _set(argument: str) -> Line:
+    key, _, value = argument.partition(" ")
+    if key and not value.strip():
+        return Refused(f"/set {key} needs a value, for example /set temperature 0.2")
+    return SetOption(key, value.strip())
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.5)
-    hint = f"did you mean /{close[0]}?" if close else "/help lists them"
+    close = nearest(name, BY_NAME)
+    hint = f"did you mean /{close}?" if close else "/help lists them"
     return f"unknown command /{name}: {hint}"

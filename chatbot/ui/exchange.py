@@ -1,13 +1,12 @@
-"""What the terminal exchanges with the other processes: asks, listens, and tells what it hears.
+"""What the terminal exchanges with the other processes and with the person: one end of every wait.
 
-A turn is over with its terminal message; that it gets saved is the dispatcher's care. Ctrl-C during
-a turn asks for it to be cancelled, and a second one leaves.
+Whatever is waited for here, a reply, a line or a moment, all else that comes meanwhile is shown, and a Leave is
+raised when the program is to end. `asking` has the turns.
 """
 
-import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, assert_never
 
 from chatbot.errors import ChatbotError, ExitCode, MessageTooLarge
@@ -15,28 +14,31 @@ from chatbot.ids import new_request_id
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import (
     Answered,
-    AttributeValue,
     BackendName,
     CacheRead,
-    Cancel,
     Cancelled,
+    ContextRead,
     Delta,
     Entered,
     Failed,
     Flush,
     Flushed,
     Found,
+    FromUi,
     Interrupt,
     Interrupted,
     Listed,
     ListModels,
+    ListSessions,
     Load,
     Loaded,
     ModelsListed,
     Notice,
     NotSaving,
+    Picked,
     ProcessRestarted,
     Query,
+    ReadContext,
     ReadStatus,
     Recovered,
     Retrying,
@@ -49,19 +51,20 @@ from chatbot.messages import (
     UiInbox,
     Undone,
 )
-from chatbot.tracing import Recorder, trace_id_of
+from chatbot.tracing import Recorder
 from chatbot.ui import listing
-from chatbot.ui.conversation import Conversation
-from chatbot.ui.terminal import Terminal as Keyboard
+from chatbot.ui.events import Left, Typed, UiEvent
+from chatbot.ui.keyboard import Console, Keyboard
+from chatbot.ui.state import State
 from chatbot.ui.view import View
 
 _WAIT_S = 1.0
 _REPLY_WITHIN_S = 45.0
-_SECOND_KEY_S = 10.0
+_STATUS_EVERY_S = 1.0
 
 GIVEN_UP = "given up"
 
-R = TypeVar("R", Loaded, Listed, Found, Undone, CacheRead, Recovered)
+R = TypeVar("R", Loaded, Listed, Found, Undone, Picked, CacheRead, Recovered)
 
 
 class Leave(Exception):
@@ -76,7 +79,9 @@ class Exchange:
     """One end of the way between a person and the other processes.
 
     Everything that waits here shows meanwhile what else comes, and raises Leave when the program is
-    to end. `chatting`: Ctrl-C gives up what is waited for and not the whole program.
+    to end. `chatting`: Ctrl-C gives up what is waited for and not the whole program. `read_line` waits for a line;
+    with a `console` nobody reads: the lines of the person come through the inbox like everything else, also while
+    nobody waits for one.
     """
 
     def __init__(
@@ -88,145 +93,186 @@ class Exchange:
         view: View,
         *,
         chatting: bool,
+        read_line: Callable[[str], str | None],
+        console: Console | None = None,
     ) -> None:
         self._inbox = inbox
         self._outbox = outbox
-        self._recorder = recorder
+        self.recorder = recorder
         self._keyboard = keyboard
         self._view = view
-        self._chatting = chatting
-        self._unread: deque[UiInbox] = deque()
-        self._last_interrupt = float("-inf")
-        self._cancelling = ""
+        self._console = console
+        self._read_line = read_line
+        self.chatting = chatting
+        self.state = State()
+        self.on_context: Callable[[ContextRead], None] | None = None
+        self.on_models: Callable[[ModelsListed], None] | None = None
+        self.on_listed: Callable[[Listed], None] | None = None
+        self._unread: deque[UiEvent] = deque()
+        self._typed: deque[Typed] = deque()
         self._ended: Terminal | None = None
         self.not_saving = ""
+        self.is_abandoned = False  # by a supervisor that was killed
 
-    def turn(self, chat: Conversation, text: str | None) -> Terminal:
-        """Ask, show the answer as it comes, and remember it. Without a text, the last question is
-        asked again, and the new turn takes the place of the last. Raises MessageTooLarge."""
-        request_id = new_request_id()
-        about: dict[str, AttributeValue] = {
-            "session.id": chat.session_id,
-            "backend": chat.target.backend,
-            "gen_ai.request.model": chat.target.model,
-        }
-        with (
-            self._flushing(),
-            self._recorder.span("chat_turn", parent=None, attributes=about).announce() as span,
-        ):
-            self._recorder.flush()  # so that it is known before what comes of it
-            with self._recorder.hop("send", "store.asks", request_id, span.traceparent) as hop:
-                if text is None:
-                    ask = chat.ask_again(request_id, hop=hop.traceparent, turn=span.traceparent)
-                else:
-                    ask = chat.ask(request_id, text, hop=hop.traceparent, turn=span.traceparent)
-                self._outbox.send(ask)
-            if text is None:
-                chat.undo()
-            try:
-                terminal, streamed = self._see(chat, request_id)
-            except Leave:  # nobody sees its end
-                span.set("status", "interrupted")
-                span.fail("left before its end")
-                span.end()
-                raise
-            status = type(terminal).__name__.lower()
-            span.set("status", status)
-            self._recorder.log(
-                "info",
-                "turn_ended",
-                traceparent=span.traceparent,
-                session_id=chat.session_id,
-                request_id=request_id,
-                backend=chat.target.backend,
-                status=status,
-            )
-            match terminal:
-                case Failed(kind=kind):
-                    span.set("error.type", kind)
-                    span.fail(kind)
-                case Interrupted():
-                    span.fail("interrupted")
-                case Answered(cached_age_s=age_s, call_traceparent=call):
-                    span.set("cached", age_s is not None)
-                    if trace_id_of(call) != span.trace_id:
-                        span.link(call)  # another turn's call was paid for
-                case _:
-                    pass
-            chat.answered(request_id, ask.content, text_of(terminal), span.trace_id)
-            self._view.end(terminal, streamed)
-        return terminal
+    # --- the person ------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _flushing(self) -> Iterator[None]:
-        """Report what is recorded in here when it is over: a person may read for an hour then."""
+    def read_line(self, prompt: str, *, consent: bool = False) -> str | None:
+        """Return the next line, or None at the end of the input.
+
+        `consent`: it answers a question, so that nothing counts that was typed before that was put. Raises
+        KeyboardInterrupt when Ctrl-C was pressed, Leave, and what the keyboard raises.
+        """
+        if self._console is None:
+            line = self._read_line(prompt)
+            if self.chatting:
+                self.catch_up()
+            return line
+        return self._next_typed(self._console, prompt, consent=consent)
+
+    def _next_typed(self, console: Console, prompt: str, *, consent: bool) -> str:
+        if self._typed and not consent:
+            typed = self._typed.popleft()
+            self._show_queue()
+            if not typed.shown:
+                console.show_typed(typed.text)
+            return typed.text
+        console.ask(prompt)
         try:
-            yield
+            while True:
+                match message := self.next():
+                    case None:
+                        pass
+                    case Typed(shown=True, is_answer=is_answer) if is_answer == consent:
+                        return message.text
+                    case Typed(text=text, is_answer=False) if not consent and text.strip():
+                        console.show_typed(text)
+                        return text
+                    case Interrupt() if consent and not self._keyboard.is_echo(message):
+                        raise KeyboardInterrupt
+                    case Left() if consent:
+                        return ""
+                    case _:
+                        self.notice(message)
         finally:
-            self._recorder.flush()
+            console.busy()
 
-    def follow(self, chat: Conversation, loaded: Loaded) -> Terminal:
-        """Go on with the turn that was under way when this process's predecessor was killed: show
-        what has come of its answer, and the rest as it comes."""
-        request_id = loaded.under_way
-        question = chat.reopen(request_id)
-        terminal, streamed = self._see(chat, request_id, loaded.so_far)
-        chat.answered(request_id, question, text_of(terminal), trace_id_of(terminal.traceparent))
-        self._view.end(terminal, streamed)
-        return terminal
+    def give_back(self) -> None:
+        """Put the lines that wait for their turn back before the person: what was stopped was not what
+        they had expected when they wrote these."""
+        if self._console is not None and self._typed:
+            self._console.give_back(tuple(typed.text for typed in self._typed))
+            self._typed.clear()
+            self._show_queue()
 
-    def ended(self) -> Terminal | None:
-        """Return, once, the end of a turn that came while nobody waited for it: that of the turn in
-        which this process's predecessor was killed, where it came before the session."""
-        terminal, self._ended = self._ended, None
-        return terminal
+    def show_typed(self, text: str) -> None:
+        """Show a text as if it had been typed."""
+        if self._console is not None:
+            self._console.show_typed(text)
+        else:
+            self._view.aside(f"You: {text}")
 
-    def show_ended(self, chat: Conversation, terminal: Terminal) -> None:
-        """Show the end of such a turn, with its answer, and remember it."""
-        question = chat.reopen(terminal.request_id)
-        trace_id = trace_id_of(terminal.traceparent)
-        chat.answered(terminal.request_id, question, text_of(terminal), trace_id)
-        self._view.begin(terminal.request_id, chat.session_id, chat.target)
-        self._view.end(terminal, "")
+    def show_activity(self, activity: str) -> None:
+        """Show what is going on."""
+        self.state.activity = activity
+        self.show_state()
 
-    def was_interrupted(self, terminal: Terminal) -> bool:
-        """Whether Ctrl-C was pressed in the turn that ended so, even if the answer came whole."""
-        return self._cancelling == terminal.request_id
+    def show_state(self) -> None:
+        """Have the state drawn that others have changed."""
+        if self._console is not None:
+            self._console.state_changed()
+
+    def _show_queue(self) -> None:
+        self.state.queued = tuple(typed.text for typed in self._typed)
+        self.show_state()
+
+    # --- the other processes ---------------------------------------------------------------------
+
+    def send(self, message: FromUi) -> None:
+        """Send a message, behind what is recorded so far; from this thread if the supervisor has read all there
+        was: it would else wait until the console's thread lets the writer's run. Raises MessageTooLarge."""
+        self.recorder.flush(through=self._outbox.gather_offered)
+        self._outbox.gather(message)
+        self._outbox.flush()
 
     def models(self, backend: BackendName) -> ModelsListed:
         """Ask for the models of a backend and show them; Ctrl-C in a chat gives an empty list."""
         request_id = new_request_id()
         self._outbox.send(ListModels(request_id, backend))
         while True:
-            match message := self._next():
+            match message := self.next():
                 case None:
                     pass
                 case ModelsListed() if message.request_id == request_id:
+                    self.notice(message)
                     self._view.models(message)
                     return message
                 case Interrupt() if not self._keyboard.is_echo(message):
-                    if self._chatting:
+                    if self.chatting:
                         return ModelsListed(request_id, backend)
                     raise Leave(ExitCode.INTERRUPTED)
                 case _:
-                    self._notice(message)
+                    self.notice(message)
+
+    def ask_models(self, backend: BackendName) -> None:
+        """Ask for the models of a backend, for `on_models`. From any thread, as the two below."""
+        self._outbox.send(ListModels(new_request_id(), backend))
+
+    def ask_sessions(self, at_most: int) -> None:
+        """Ask for the sessions that were used last, for `on_listed`."""
+        self._outbox.send(ListSessions(new_request_id(), at_most))
+
+    def ask_context(self, backend: BackendName, model: str) -> None:
+        """Ask how much context a model has, for `on_context`."""
+        self._outbox.send(ReadContext(new_request_id(), backend, model))
 
     def status(self) -> StatusRead | None:
         """Ask the supervisor how everybody is; None where it was given up."""
         request_id = new_request_id()
         self._outbox.send(ReadStatus(request_id))
         while True:
-            match message := self._next():
+            match message := self.next():
                 case None:
                     pass
                 case StatusRead() if message.request_id == request_id:
                     return message
                 case Interrupt() if not self._keyboard.is_echo(message):
-                    if not self._chatting:
+                    if not self.chatting:
                         raise Leave(ExitCode.INTERRUPTED)
                     return None
                 case _:
-                    self._notice(message)
+                    self.notice(message)
+
+    def watch(self, show: Callable[[StatusRead], None]) -> None:
+        """Show how everybody is, again each second, until a key is pressed that ends it. A line that ends it
+        was meant for nobody yet: it is given back. What was queued before waits for its turn."""
+        self.show_activity("watching")
+        try:
+            while self._watched(show, time.monotonic() + _STATUS_EVERY_S):
+                pass
+        finally:
+            self.show_activity("")
+
+    def _watched(self, show: Callable[[StatusRead], None], deadline: float) -> bool:
+        """Ask, and show what is told until then; return whether nobody has ended it."""
+        request_id = new_request_id()
+        self._outbox.send(ReadStatus(request_id))
+        is_shown = False
+        while not is_shown or time.monotonic() < deadline:
+            match message := self.next(max(deadline - time.monotonic(), 0) or _WAIT_S):
+                case None:
+                    pass
+                case StatusRead() if message.request_id == request_id:
+                    show(message)
+                    is_shown = True
+                case Typed(text=text):
+                    if text.strip() and self._console is not None:
+                        self._console.give_back((text,))
+                    return False
+                case Interrupt() if not self._keyboard.is_echo(message):
+                    return False
+                case _:
+                    self.notice(message)
+        return True
 
     def enter(self, session_id: str) -> None:
         """Say which session the terminal is in now, in case it has to be started again."""
@@ -239,19 +285,23 @@ class Exchange:
     def reply(self, query: Query, kind: type[R], within_s: float = _REPLY_WITHIN_S) -> R:
         """Ask the store, and wait for its reply, with a deadline; Ctrl-C in a chat gives it up. What
         went wrong is the reply's `error`."""
-        return self._reply(query, kind, within_s, leaves=not self._chatting)
+        return self._reply(query, kind, within_s, leaves=not self.chatting)
 
-    def whole(self, session_id: str) -> tuple[Loaded, Iterator[tuple[StoredMessage, bool]]]:
-        """Return a session, and all of its messages, each with whether it is a question without an
-        answer. They are read piece by piece; raises ChatbotError where that fails."""
-        first = self.reply(Load(new_request_id(), session_id, after=0), Loaded)
-        return first, listing.by_turns(self._pages(first))
+    def whole(
+        self, session_id: str, *, everything: bool = False
+    ) -> tuple[Loaded, Iterator[listing.Told]]:
+        """Return a session, and all of its messages; with `everything`, undone and replaced ones among them.
+        They are read piece by piece; raises ChatbotError where that fails."""
+        load = Load(new_request_id(), session_id, after=0, everything=everything)
+        first = self.reply(load, Loaded)
+        return first, listing.by_turns(self._pages(first, everything=everything))
 
-    def _pages(self, loaded: Loaded) -> Iterator[Sequence[StoredMessage]]:
+    def _pages(self, loaded: Loaded, *, everything: bool) -> Iterator[Sequence[StoredMessage]]:
         yield loaded.messages
         while loaded.truncated and loaded.session is not None and loaded.messages:
             session_id, last = loaded.session.session_id, loaded.messages[-1].id
-            loaded = self.reply(Load(new_request_id(), session_id, after=last), Loaded)
+            load = Load(new_request_id(), session_id, after=last, everything=everything)
+            loaded = self.reply(load, Loaded)
             if loaded.error:
                 raise ChatbotError(f"cannot read all of the session: {loaded.error}")
             if loaded.session is None:
@@ -267,7 +317,7 @@ class Exchange:
             return kind(query.request_id, error=str(error))
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
-            match message := self._next():
+            match message := self.next():
                 case None:
                     pass
                 case NotSaving(reason=reason) if leaves:
@@ -279,124 +329,117 @@ class Exchange:
                 case _ if isinstance(message, kind) and message.request_id == query.request_id:
                     return message
                 case _:
-                    self._notice(message)
+                    self.notice(message)
         return kind(query.request_id, error=f"the store did not answer within {within_s:g} s")
 
     def flush(self, within_s: float) -> str:
         """Have telemetry write down all that was reported; return why it did not, or nothing. Ctrl-C in
         a chat gives it up."""
         request_id = new_request_id()
-        self._recorder.flush()
+        self.recorder.flush()
         self._outbox.send(Flush(request_id))
         deadline = time.monotonic() + within_s
         while (left_s := deadline - time.monotonic()) > 0:
-            match message := self._next(left_s):
+            match message := self.next(left_s):
                 case None:
                     pass
                 case Flushed() if message.request_id == request_id:
                     return ""
                 case Interrupt() if not self._keyboard.is_echo(message):
-                    if self._chatting:
+                    if self.chatting:
                         return GIVEN_UP
                     raise Leave(ExitCode.INTERRUPTED)
                 case _:
-                    self._notice(message)
+                    self.notice(message)
         return f"telemetry did not answer within {within_s:g} s"
+
+    # --- what comes ------------------------------------------------------------------------------
 
     def listen(self, for_s: float) -> None:
         """Wait a moment for something to come, and show it."""
-        if (message := self._next(for_s)) is not None:
-            self._notice(message)
+        if (message := self.next(for_s)) is not None:
+            self.notice(message)
+
+    def was_abandoned(self, within_s: float) -> bool:
+        """Whether the supervisor was killed, who may have been heard of by a signal first; what comes else is lost."""
+        deadline = time.monotonic() + within_s
+        while not self.is_abandoned and (left_s := deadline - time.monotonic()) > 0:
+            self.is_abandoned = any(
+                each is self._inbox.parting for each in self._inbox.take(left_s)
+            )
+        return self.is_abandoned
 
     def catch_up(self) -> None:
         """Show what came while the person was typing. A Ctrl-C from then has had its effect."""
-        while (message := self._next(0)) is not None:
+        while (message := self.next(0)) is not None:
             if isinstance(message, Interrupt):
                 self._keyboard.is_echo(message)
-            self._notice(message)
+            self.notice(message)
 
-    def _see(self, chat: Conversation, request_id: str, so_far: str = "") -> tuple[Terminal, str]:
-        """Show a turn until its terminal message; return it and the text shown so far."""
-        try:
-            self._view.begin(request_id, chat.session_id, chat.target)
-            if so_far:
-                self._view.delta(request_id, so_far, reasoning=False)
-            return self._await_terminal(request_id, so_far)
-        except Leave:
-            self._view.leave()
-            raise
-        except (BrokenPipeError, ChatbotError):  # nobody sees the rest: do not pay for it
-            self._outbox.send(Cancel(request_id))
-            raise
+    def is_pressed(self, message: UiEvent) -> bool:
+        """Whether this is a Ctrl-C that was not heard before."""
+        return isinstance(message, Interrupt) and not self._keyboard.is_echo(message)
 
-    def _await_terminal(self, request_id: str, so_far: str) -> tuple[Terminal, str]:
-        streamed = [so_far]
-        while True:
-            match message := self._next():
-                case None:
-                    pass
-                case Delta() if message.request_id == request_id:
-                    self._view.delta(request_id, message.text, reasoning=message.reasoning)
-                    if not message.reasoning:
-                        streamed.append(message.text)
-                case Answered() | Failed() | Cancelled() | Interrupted() if (
-                    message.request_id == request_id
-                ):
-                    return message, "".join(streamed)
-                case Interrupt() if not self._keyboard.is_echo(message):
-                    self._interrupt(request_id)
-                case _:
-                    self._notice(message)
+    def ended(self) -> Terminal | None:
+        """Return, once, the end of a turn that came while nobody waited for it: that of the turn in
+        which this process's predecessor was killed, where it came before the session."""
+        terminal, self._ended = self._ended, None
+        return terminal
 
-    def _interrupt(self, request_id: str) -> None:
-        """Ctrl-C in a turn; a second one leaves without waiting for the socket to be closed."""
-        now = time.monotonic()
-        since, self._last_interrupt = now - self._last_interrupt, now
-        if since < _SECOND_KEY_S and self._cancelling == request_id:
-            raise Leave(ExitCode.INTERRUPTED)
-        self._cancelling = request_id
-        self._outbox.send(Cancel(request_id))
-
-    def _next(self, timeout_s: float = _WAIT_S) -> UiInbox | None:
+    def next(self, timeout_s: float = _WAIT_S) -> UiEvent | None:
         """Return the next message; None after so much silence. The rest of its batch is kept."""
         if not self._unread:
-            self._recorder.flush()
+            self.recorder.flush()
             self._unread += self._inbox.take(timeout_s)
         return self._unread.popleft() if self._unread else None
 
-    def _notice(self, message: UiInbox) -> None:
+    def notice(self, message: UiEvent) -> None:
         """Take a message that nothing is waiting for."""
         match message:
+            case Typed(is_answer=True):
+                pass  # to a question that was given up
+            case Typed(text=text):
+                if text.strip():
+                    self._typed.append(message)
+                    self._show_queue()
+            case Left(code=code):
+                raise Leave(code)
             case Retrying(delay_s=delay_s, reason=reason):
                 self._view.aside(f"[{reason}: trying again in {delay_s:.1f} s, Ctrl-C stops]")
             case ProcessRestarted(role=role, reason=reason):
+                self.state.restarts += 1
                 self._view.aside(f"[{role} process restarted: {reason}]")
             case NotSaving(reason=reason):
-                self.not_saving = reason
+                self.not_saving = self.state.not_saving = reason
                 self._view.aside(f"not saving: {reason}")
             case Saving(unsaved=unsaved):
-                self.not_saving = ""
+                self.not_saving = self.state.not_saving = ""
                 were = "was" if unsaved == 1 else "were"
                 lost = f"; {listing.counted(unsaved, 'message')} {were} too many to be kept"
                 self._view.aside(f"saving again{lost if unsaved else ''}")
             case Notice(text=text):
                 self._view.aside(text)
             case Stop():
+                self.is_abandoned |= message is self._inbox.parting
                 raise Leave(ExitCode.INTERRUPTED)
             case Answered() | Failed() | Cancelled() | Interrupted():
                 self._ended = message  # of a turn in which the terminal was killed
+            case ContextRead():
+                if self.on_context is not None:
+                    self.on_context(message)
+            case ModelsListed():
+                if self.on_models is not None:
+                    self.on_models(message)
+            case Listed():  # that nobody waits for
+                if self.on_listed is not None and not message.error:
+                    self.on_listed(message)
             case Interrupt():
                 pass  # one that has had its effect: an echo, or a key at the prompt
-            case Delta() | Saved() | ModelsListed():
+            case Delta() | Saved():
                 pass
-            case Loaded() | Listed() | Found() | Undone() | CacheRead() | Recovered():
+            case Loaded() | Found() | Undone() | Picked() | CacheRead() | Recovered():
                 pass  # a reply that came after it was given up
             case StatusRead() | Flushed():
                 pass  # a reply that came after it was given up
             case _:
                 assert_never(message)
-
-
-def text_of(terminal: Terminal) -> str:
-    """Return what came of the answer, whole or not."""
-    return terminal.completion.text if isinstance(terminal, Answered) else terminal.text

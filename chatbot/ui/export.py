@@ -29,10 +29,8 @@ _TAG = re.compile(r"\\.|(`+)(?!`).*?(?<!`)\1(?!`)|<(?=[A-Za-z/!?])(?![A-Za-z][\w
 _encode = msgspec.json.Encoder().encode
 
 
-def document(
-    kind: Format, session: Session, messages: Iterable[tuple[StoredMessage, bool]]
-) -> Iterator[str]:
-    """Return the pieces of a document; with each message stands whether it is an unanswered one."""
+def document(kind: Format, session: Session, messages: Iterable[listing.Told]) -> Iterator[str]:
+    """Return the pieces of a document. Where several were asked the same, Markdown has the question once."""
     return _markdown(session, messages) if kind == "md" else _json(session, messages)
 
 
@@ -95,7 +93,7 @@ def _harmless(line: str) -> str:
     return _TAG.sub(lambda match: "\\<" if match[0] == "<" else match[0], line)
 
 
-def _markdown(session: Session, messages: Iterable[tuple[StoredMessage, bool]]) -> Iterator[str]:
+def _markdown(session: Session, messages: Iterable[listing.Told]) -> Iterator[str]:
     yield f"# {_escaped(session.title) or 'A conversation'}\n\n"
     yield f"- session: {_code(session.session_id)}\n"
     yield f"- started: {listing.exact_moment(session.start_time)}\n"
@@ -104,22 +102,24 @@ def _markdown(session: Session, messages: Iterable[tuple[StoredMessage, bool]]) 
         yield f"- {_escaped(key)}: {_code(str(value))}\n"
     if session.system:
         yield f"\n## System prompt\n\n{contained(session.system)}\n"
-    for message, unanswered in messages:
+    for message, unanswered, sibling in messages:
+        if listing.is_repeated(message):
+            continue
         yield f"\n## {listing.who(message.role)}\n\n"
         about = [listing.exact_moment(message.timestamp)]
         if message.role == "assistant":
             about = [*([_code(message.model)] if message.model else []), *about]
-        about += [_escaped(mark) for mark in listing.marks_of(message, unanswered=unanswered)]
+        about += [_escaped(mark) for mark in listing.marks_of(message, unanswered, sibling)]
         yield f"*{' · '.join(about)}*\n"
         if message.content.strip():
             yield f"\n{contained(message.content)}\n"
 
 
-def _json(session: Session, messages: Iterable[tuple[StoredMessage, bool]]) -> Iterator[str]:
+def _json(session: Session, messages: Iterable[listing.Told]) -> Iterator[str]:
     head = {"format": JSON_FORMAT, "version": JSON_VERSION, "session": as_object(session)}
     yield _encode(head).decode()[:-1] + ',"messages":['
     between = "\n"
-    for message, _ in messages:
+    for message, *_ in messages:
         yield between + _encode(as_object(message)).decode()
         between = ",\n"
     yield "\n]}\n"

@@ -7,11 +7,22 @@ line here; the view makes it safe for a terminal.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
+from typing import NamedTuple
 
 from chatbot.messages import CacheStats, SearchHit, Session, StoredMessage
 from chatbot.sanitize import one_line
 
 _TITLE = 60
+
+
+class Told(NamedTuple):
+    """A message of a session, whether it is a question without an answer, and which of several it is where
+    the same was asked of several at once; `sibling` is empty elsewhere."""
+
+    message: StoredMessage
+    unanswered: bool = False
+    sibling: str = ""
 
 
 def handle(session_id: str) -> str:
@@ -76,25 +87,35 @@ def heading(session: Session) -> Iterator[str]:
         yield f"options: {', '.join(named)}"
 
 
-def message(stored: StoredMessage, *, unanswered: bool) -> Iterator[str]:
-    """A message with its heading, as `sessions show` has it; the last line is empty."""
+def is_repeated(stored: StoredMessage) -> bool:
+    """Whether this is a question that was asked of several, and that the first of them has already."""
+    return stored.role == "user" and bool(stored.fan) and stored.request_id != stored.fan
+
+
+def message(stored: StoredMessage, *, unanswered: bool, sibling: str = "") -> Iterator[str]:
+    """A message with its heading, as `sessions show` has it; the last line is empty. Nothing for a
+    question that is a repeated one."""
+    if is_repeated(stored):
+        return
     model = f" ({one_line(stored.model)})" if stored.role == "assistant" and stored.model else ""
-    marks = "".join(f" · {mark}" for mark in marks_of(stored, unanswered=unanswered))
+    marks = "".join(f" · {mark}" for mark in marks_of(stored, unanswered, sibling))
     yield f"{who(stored.role)}{model} · {moment(stored.timestamp)}{marks}"
     if stored.content:
         yield stored.content
     yield ""
 
 
-def line(stored: StoredMessage, *, unanswered: bool) -> str:
+def line(stored: StoredMessage, *, unanswered: bool, sibling: str = "") -> str:
     """Return a message as the chat shows what was said before."""
-    marks = "".join(f" [{mark}]" for mark in marks_of(stored, unanswered=unanswered))
+    marks = "".join(f" [{mark}]" for mark in marks_of(stored, unanswered, sibling))
     content = stored.content if stored.content else marks.lstrip()
     return f"{who(stored.role)}: {content}{marks if stored.content else ''}"
 
 
-def marks_of(stored: StoredMessage, *, unanswered: bool) -> Iterator[str]:
+def marks_of(stored: StoredMessage, unanswered: bool, sibling: str = "") -> Iterator[str]:
     """What is to be known of a message besides its text."""
+    if sibling and stored.role == "assistant":
+        yield sibling
     if stored.cached:
         yield "cached"
     if stored.status == "failed" and stored.error:
@@ -123,24 +144,34 @@ def without_answer(messages: Iterable[StoredMessage]) -> set[int]:
     return without | set(waiting.values())
 
 
-def by_turns(
-    pages: Iterable[Sequence[StoredMessage]],
-) -> Iterator[tuple[StoredMessage, bool]]:
-    """Return the messages of a session that comes in pieces, each with whether it is a question
-    without an answer. Every piece waits for the next, where its last answer may be."""
+def by_turns(pages: Iterable[Sequence[StoredMessage]]) -> Iterator[Told]:
+    """Return the messages of a session that comes in pieces. Every piece waits for the next, where its
+    last answer may be."""
     before: Sequence[StoredMessage] = ()
-    for page in pages:
-        yield from _judged(before, page)
+    fans: dict[
+        str, StoredMessage
+    ] = {}  # questions that went to several, by request, in their order
+    for page in chain(pages, ((),)):
+        fans |= {each.request_id: each for each in page if each.role == "user" and each.fan}
+        siblings = _siblings(fans.values())
+        without = without_answer((*before, *page))
+        for place, each in enumerate(before):
+            sibling = siblings.get(each.request_id, "") if each.fan else ""
+            yield Told(each, place in without, sibling)
         before = page
-    yield from _judged(before, ())
 
 
-def _judged(
-    messages: Sequence[StoredMessage], more: Sequence[StoredMessage]
-) -> Iterator[tuple[StoredMessage, bool]]:
-    without = without_answer((*messages, *more))
-    for place, each in enumerate(messages):
-        yield each, place in without
+def _siblings(questions: Iterable[StoredMessage]) -> dict[str, str]:
+    """Return for each of the requests that asked the same of several which of them it is."""
+    by_fan: dict[str, list[StoredMessage]] = {}
+    for question in questions:
+        by_fan.setdefault(question.fan, []).append(question)
+    return {
+        each.request_id: f"{place} of {len(fan)}: {one_line(f'{each.backend} {each.model}')}"
+        f"{'' if each.active else ', not picked'}"
+        for fan in by_fan.values()
+        for place, each in enumerate(fan, 1)
+    }
 
 
 def cache(stats: CacheStats) -> Iterator[str]:
@@ -199,6 +230,19 @@ def age(seconds: float) -> str:
     for unit, of in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         if count := int(seconds // of):
             return f"{counted(count, unit)} ago"
+    return "just now"
+
+
+def seconds(ms: float) -> str:
+    """Return a short time, given in ms."""
+    return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.1f} s"
+
+
+def short_age(seconds: float) -> str:
+    """Return the same for a line that has little room."""
+    for unit, of in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if count := int(seconds // of):
+            return f"{count} {unit} ago"
     return "just now"
 
 

@@ -7,7 +7,7 @@ before it is done, and needs consent: at the terminal, or given with `--yes`.
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from chatbot.errors import ExitCode
@@ -28,12 +28,12 @@ from chatbot.messages import (
     Search,
     Session,
 )
-from chatbot.settings import Manage
-from chatbot.ui import export, listing
+from chatbot.settings import Manage, Price
+from chatbot.ui import export, listing, stats
 from chatbot.ui.exchange import GIVEN_UP, Exchange
 from chatbot.ui.newfile import write_new
-from chatbot.ui.terminal import Terminal as Keyboard
-from chatbot.ui.view import Notices, Output, View
+from chatbot.ui.streams import Output
+from chatbot.ui.view import Notices, View
 
 _NO_MESSAGES = 2**63 - 1  # behind every message: of a session alone
 _DELETE_WITHIN_S = 600.0
@@ -52,7 +52,6 @@ class Library:
         self,
         exchange: Exchange,
         view: View,
-        keyboard: Keyboard,
         notices: Notices,
         *,
         asks: bool,
@@ -60,7 +59,6 @@ class Library:
     ) -> None:
         self._exchange = exchange
         self._view = view
-        self._keyboard = keyboard
         self._notices = notices
         self._asks = asks
         self._json = json
@@ -122,8 +120,8 @@ class Library:
             return ExitCode.USAGE
         if with_heading:
             self._view.heading(session)
-        for message, unanswered in messages:
-            self._view.message(session.session_id, message, unanswered=unanswered)
+        for message, unanswered, sibling in messages:
+            self._view.message(session.session_id, message, unanswered=unanswered, sibling=sibling)
         return ExitCode.OK
 
     def export(self, session_id: str, kind: export.Format, out: str) -> ExitCode:
@@ -133,8 +131,10 @@ class Library:
             return ExitCode.USAGE
         if self._json and not out:
             self._view.heading(session)
-            for message, unanswered in messages:
-                self._view.message(session.session_id, message, unanswered=unanswered)
+            for message, unanswered, sibling in messages:
+                self._view.message(
+                    session.session_id, message, unanswered=unanswered, sibling=sibling
+                )
             return ExitCode.OK
         pieces = export.document(kind, session, messages)
         if out:
@@ -232,6 +232,15 @@ class Library:
         )
         return ExitCode.OK
 
+    def stats(self, session_id: str, prices: Mapping[str, Price]) -> ExitCode:
+        """Show what a session has used, also in turns that were undone or replaced."""
+        loaded, messages = self._exchange.whole(session_id, everything=True)
+        if (session := self._known(session_id, loaded)) is None:
+            return ExitCode.USAGE
+        said = [message for message, _, _ in messages]
+        self._view.stats(stats.of_messages(session.session_id, said, prices))
+        return ExitCode.OK
+
     def cache(self) -> ExitCode:
         """Show what the answer cache holds."""
         read = self._exchange.reply(ReadCache(new_request_id()), CacheRead)
@@ -299,7 +308,7 @@ class Library:
         if not self._asks:
             self._notices.say(f"{otherwise}: without a person to ask, this needs --yes")
             return ExitCode.USAGE
-        answer = self._keyboard.read_line("Do it? [y/N] ") or ""
+        answer = self._exchange.read_line("Do it? [y/N] ", consent=True) or ""
         if answer.strip().lower() in ("y", "yes"):
             return ExitCode.OK
         self._notices.say(otherwise)

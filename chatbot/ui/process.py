@@ -3,28 +3,38 @@
     line ──▶ command, or Ask ──▶ … ──▶ Delta… · Answered | Failed | Cancelled | Interrupted ──▶ screen
 
 A terminal that was killed in mid-turn comes back with its conversation, and goes on with the answer
-that is still under way.
+that is still under way. `desk` is the way to a person at a console, and to anybody else.
 """
 
 import os
 import sys
 from typing import assert_never
 
+from chatbot import host
 from chatbot.errors import ChatbotError, ExitCode, UsageError
+from chatbot.ids import new_session_id
 from chatbot.mailbox import Inbox, Outbox
 from chatbot.messages import BackendName, Leaving, Ready, UiInbox
 from chatbot.sanitize import well_formed
 from chatbot.settings import UiSettings
 from chatbot.tracing import Recorder
+from chatbot.ui import desk
+from chatbot.ui.asking import Asking
 from chatbot.ui.chat import Chat
+from chatbot.ui.conversation import Conversation, Defaults
 from chatbot.ui.exchange import Exchange, Leave
+from chatbot.ui.lastturn import LastTurn
 from chatbot.ui.manage import Library
+from chatbot.ui.resuming import Resuming
+from chatbot.ui.streams import TextNotices
 from chatbot.ui.terminal import Stopped
-from chatbot.ui.terminal import Terminal as Keyboard
-from chatbot.ui.view import JsonView, Notices, TextView, View
 
 INBOX = UiInbox
 SETTINGS = UiSettings
+PROMPT = "You: "
+
+_PARTING_S = 0.1
+_ABANDONED = "the program's supervisor has ended, and the chat with it: --continue goes on"
 
 
 def main(
@@ -40,12 +50,12 @@ def main(
     except (Stopped, KeyboardInterrupt):
         code = ExitCode.INTERRUPTED
     except UsageError as error:
-        Notices(sys.stderr).say(str(error))
+        TextNotices(sys.stderr).say(str(error))
         code = ExitCode.USAGE
     except BrokenPipeError:  # whoever read the answers has seen enough
         code = ExitCode.OK
     except ChatbotError as error:
-        Notices(sys.stderr).say(str(error))
+        TextNotices(sys.stderr).say(str(error))
         code = ExitCode.TURN_FAILED
     recorder.flush()
     outbox.send(Leaving(code))
@@ -60,28 +70,54 @@ class Ui:
     ) -> None:
         self._settings = settings
         self._outbox = outbox
-        self._notices = Notices(sys.stderr)
+        self._supervisor = os.getppid()
         chatting = settings.mode == "chat"
-        self._keyboard = Keyboard(inbox, self._notices, chatting=chatting)
-        listing = settings.mode in ("models", "manage")
-        view: View = (
-            JsonView(sys.stdout, self._notices)
-            if settings.json
-            else TextView(
-                sys.stdout,
-                self._notices,
-                chatting=chatting,
-                listing=listing,
-                colour=settings.colour,
-            )
+        conversation = Conversation(
+            new_session_id(),
+            settings.target,
+            settings.default_models,
+            settings.cache,
+            Defaults(
+                settings.options_of,
+                settings.system_of,
+                settings.explicit_options,
+                settings.system_is_explicit,
+            ),
         )
-        self._exchange = Exchange(inbox, outbox, recorder, self._keyboard, view, chatting=chatting)
-        asks = chatting or (listing and sys.stdin.isatty() and not settings.json)
-        self._library = Library(
-            self._exchange, view, self._keyboard, self._notices, asks=asks, json=settings.json
+        self._desk = desk.for_settings(settings, inbox)
+        view, notices = self._desk.view, self._desk.notices
+        self._notices = notices
+        self._exchange = exchange = Exchange(
+            inbox,
+            outbox,
+            recorder,
+            self._desk.keyboard,
+            view,
+            chatting=chatting,
+            read_line=self._desk.read_line,
+            console=self._desk.console,
         )
+        self._desk.serve(exchange)
+        asking = Asking(exchange, view)
+        asks = chatting or (
+            settings.mode in ("models", "manage") and sys.stdin.isatty() and not settings.json
+        )
+        self._library = Library(exchange, view, notices, asks=asks, json=settings.json)
+        self._resuming = Resuming(settings, conversation, exchange, asking, view, notices)
         self._chat = Chat(
-            settings, self._exchange, self._library, view, self._notices, recorder.tracing
+            settings,
+            conversation,
+            exchange,
+            asking,
+            self._library,
+            LastTurn(conversation, exchange, view, notices, self._desk.write_raw),
+            self._resuming,
+            view,
+            notices,
+            recorder.tracing,
+            edit=self._desk.edit,
+            ring=self._desk.ring,
+            watches=self._desk.console is not None,
         )
 
     def run(self) -> ExitCode:
@@ -91,7 +127,7 @@ class Ui:
         if not (chats and not resumes):
             self._outbox.send(Ready(os.getpid()))
         if resumes:
-            self._chat.load()
+            self._resuming.load()
         match self._settings.mode:
             case "oneshot":
                 self._oneshot()
@@ -100,7 +136,7 @@ class Ui:
             case "script":
                 self._script()
             case "chat":
-                return self._talk(announce_ready=not resumes)
+                return self._chat_on(announce_ready=not resumes)
             case "manage":
                 assert self._settings.manage is not None  # noqa: S101 - the settings made it so
                 return self._library.do(self._settings.manage)
@@ -113,53 +149,61 @@ class Ui:
     # --- the modes -------------------------------------------------------------------------------
 
     def _oneshot(self) -> None:
-        parts = [self._keyboard.read_all()] if self._settings.prompt_from_stdin else []
+        parts = [self._desk.read_all()] if self._settings.prompt_from_stdin else []
         prompt = "\n\n".join(part.strip() for part in (*parts, self._settings.prompt) if part)
         if not prompt.strip():
             raise UsageError("there is nothing to ask: the prompt is empty")
-        self._chat.turn(well_formed(prompt))
+        self._chat.ask_once(well_formed(prompt))
 
     def _script(self) -> None:
-        while (line := self._keyboard.read_line("")) is not None:
+        while (line := self._exchange.read_line("")) is not None:
             self._chat.take_line(line)
 
-    def _talk(self, *, announce_ready: bool) -> ExitCode:
+    def _chat_on(self, *, announce_ready: bool) -> ExitCode:
         chat = self._chat.conversation
         if self._settings.restarted:  # the cursor is wherever the other one was killed
             self._notices.prompt("\n")
-        for heading in (
+        banner = (
             "=== chatbot ===",
             f"Session: {chat.session_id}",
             f"Backend: {chat.target.backend}",
             "Type /help for commands, /quit to exit",
             "",
-        ):
-            self._notices.say(heading)
-        try:
-            self._exchange.enter(chat.session_id)
-            self._chat.show_loaded()
-            code = self._take_lines(announce_ready=announce_ready)
-        except Leave as leave:
-            code = leave.code
-        self._notices.say("Goodbye!")
-        return code
+        )
+        self._chat.show_state()
+        self._desk.open(banner, PROMPT)
+        return self._desk.run(lambda: self._talk(announce_ready=announce_ready))
 
-    def _take_lines(self, *, announce_ready: bool) -> ExitCode:
-        """Take lines from a person until the end. Raises Leave."""
-        while True:
+    def _talk(self, *, announce_ready: bool) -> ExitCode:
+        try:
             if announce_ready:  # after the banner: what starts now competes for the processor
                 self._outbox.send(Ready(os.getpid()))
-                announce_ready = False
+            self._exchange.enter(self._chat.conversation.session_id)
+            self._resuming.show_loaded()
+            self._chat.show_state()
+            code = self._take_lines()
+        except Leave as leave:
+            code = leave.code
+        # Its signal, the end of its pipe, and another parent come in any order.
+        is_told = code is ExitCode.INTERRUPTED and self._exchange.was_abandoned(_PARTING_S)
+        if not is_told and os.getppid() == self._supervisor:
+            self._notices.say("Goodbye!")
+        elif host.has_terminal():  # else a shell has it again
+            self._notices.say(_ABANDONED)
+        return code
+
+    def _take_lines(self) -> ExitCode:
+        """Take lines from a person until the end. Raises Leave."""
+        while True:
             try:
-                line = self._keyboard.read_line("You: ")
+                line = self._exchange.read_line(PROMPT)
             except KeyboardInterrupt:
-                if self._keyboard.leaves_on_interrupt():
+                if self._desk.leaves_on_interrupt():
                     return ExitCode.INTERRUPTED
                 continue
             if line is None:
                 self._notices.prompt("\n")
                 return ExitCode.OK
-            self._exchange.catch_up()
             self._chat.take_line(line)
 
     def _list(self, backends: tuple[BackendName, ...]) -> ExitCode:

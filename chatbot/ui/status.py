@@ -1,17 +1,17 @@
 """`/top` as lines of text: pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from chatbot.messages import ProcessStatus, StatusRead, WorkStatus
 from chatbot.sanitize import one_line
-from chatbot.ui.listing import counted
+from chatbot.ui.listing import counted, size
 
-_HEADS = ("process", "pid", "state", "since", "queued", "in flight", "restarts")
+_HEADS = ("process", "pid", "state", "since", "queued", "in flight", "restarts", "memory")
 
 
-def top(status: StatusRead) -> Iterator[str]:
-    """A table of the processes, and a few lines about their work."""
-    rows = [_HEADS, *map(_row, status.processes)]
+def top(status: StatusRead, memory: Mapping[int, int]) -> Iterator[str]:
+    """A table of the processes, and a few lines about their work. `memory` is by pid, in bytes."""
+    rows = [_HEADS, *(_row(process, memory.get(process.pid)) for process in status.processes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     for row in rows:
         name, *others = row
@@ -19,7 +19,7 @@ def top(status: StatusRead) -> Iterator[str]:
     yield from _work(status.work)
 
 
-def _row(process: ProcessStatus) -> tuple[str, ...]:
+def _row(process: ProcessStatus, memory: int | None) -> tuple[str, ...]:
     name = f"{process.role} {process.slot}" if process.role == "worker" else process.role
     return (
         name,
@@ -29,6 +29,7 @@ def _row(process: ProcessStatus) -> tuple[str, ...]:
         str(process.queued),
         str(process.in_flight) if process.role == "worker" else "-",
         str(process.restarts),
+        "-" if memory is None else size(memory),
     )
 
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from chatbot.errors import ChatbotError, UsageError
@@ -80,6 +81,9 @@ class Terminal:
                 import readline
 
                 self._readline = readline
+        self.on_stop: Callable[[], None] = lambda: (
+            None
+        )  # also in a signal handler, or the reader's thread
         inbox.on_arrival = self._on_arrival
         inbox.start()  # a Stop must be heard at the first prompt already
         signal.signal(signal.SIGINT, self._on_sigint)
@@ -107,6 +111,11 @@ class Terminal:
         finally:
             self._at_prompt = False
         return line if line else None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the program is to end."""
+        return self._stopped
 
     def read_all(self) -> str:
         """Return all of the standard input. Raises like `read_line`."""
@@ -166,6 +175,7 @@ class Terminal:
         self._stopped = True
         if self._at_prompt:
             raise Stopped("stopped")
+        self.on_stop()
         self._inbox.post(Stop())
 
     def _on_arrival(self, batch: list[UiInbox]) -> None:
@@ -175,6 +185,7 @@ class Terminal:
         stops = any(isinstance(message, Stop) for message in batch)
         if stops:
             self._stopped = True
+            self.on_stop()
         ends = stops or (interrupts and not self._chatting)
         if ends and self._at_prompt and hasattr(signal, "pthread_kill"):
             threading.Thread(target=self._end_reading, name="end-reading", daemon=True).start()

@@ -12,6 +12,7 @@ import msgspec
 from chatbot.messages import ChatMessage, Durations, Options, Target
 from chatbot.wire import failures, values
 from chatbot.wire.format import (
+    MOST_TOKENS,
     ChatRequest,
     Event,
     HttpRequest,
@@ -27,6 +28,8 @@ from chatbot.wire.lines import NdjsonDecoder
 from chatbot.wire.stream import StreamParser, decode_event
 
 _OPTION_NAMES = {"max_tokens": "num_predict"}
+_OWN_REGISTRY = "registry.ollama.ai/"
+_OWN_NAMESPACE = "library/"
 _TOP_LEVEL_OPTIONS = frozenset({"format", "keep_alive", "think"})
 
 
@@ -58,6 +61,16 @@ class _Models(msgspec.Struct):
     models: list[_Model] | None
 
 
+class _Running(msgspec.Struct):
+    name: str = ""
+    model: str = ""
+    context_length: Any = None
+
+
+class _AllRunning(msgspec.Struct):
+    models: list[_Running] | None
+
+
 class _Request(msgspec.Struct):
     model: str
     messages: list[values.RequestMessage] = []
@@ -67,6 +80,7 @@ class _Request(msgspec.Struct):
 
 _line = msgspec.json.Decoder(_Line)
 _models = msgspec.json.Decoder(_Models)
+_running = msgspec.json.Decoder(_AllRunning)
 _request = msgspec.json.Decoder(_Request)
 
 
@@ -75,6 +89,7 @@ class OllamaFormat:
 
     chat_path = "/api/chat"
     models_path = "/api/tags"
+    running_path = "/api/ps"
     stream_content_type = "application/x-ndjson"
 
     # --- the client's side
@@ -103,6 +118,11 @@ class OllamaFormat:
         headers = values.bearer_headers(api_key, "application/json")
         return HttpRequest("GET", self.models_path, headers)
 
+    def build_running(self, api_key: str) -> HttpRequest:
+        """Build the request for the models that are loaded."""
+        headers = values.bearer_headers(api_key, "application/json")
+        return HttpRequest("GET", self.running_path, headers)
+
     def parser(self) -> "OllamaParser":
         """Return a parser for one streamed answer."""
         return OllamaParser()
@@ -116,6 +136,19 @@ class OllamaFormat:
         """Return the names of the models. Raises WireError."""
         listed = decode_event(body, _models)
         return values.unique(model.name or model.model for model in listed.models or ())
+
+    def parse_context(self, body: bytes, model: str) -> int | None:
+        """Return how many tokens of context a model is loaded with; None where it is not loaded, or the
+        server is older than `context_length` (July 2025). Raises WireError.
+
+        Source: https://docs.ollama.com/api/ps. The server writes a name in its short form.
+        """
+        wanted = _short(model)
+        for running in decode_event(body, _running).models or ():
+            if wanted in (_short(running.name), _short(running.model)):
+                tokens = running.context_length
+                return tokens if type(tokens) is int and 0 < tokens <= MOST_TOKENS else None
+        return None
 
     # --- the server's side
 
@@ -148,6 +181,18 @@ class OllamaFormat:
             "size": 0,
             "digest": "0" * 64,
             "details": details,
+        }
+        return values.encode({"models": [{"name": n, "model": n} | entry for n in tagged]})
+
+    def produce_running(self, names: Sequence[str], context_length: int) -> bytes:
+        """Write the list of the models that are loaded, with the context that all of them have."""
+        tagged = [name if ":" in name else f"{name}:latest" for name in names]
+        entry = {
+            "size": 0,
+            "digest": "0" * 64,
+            "expires_at": "9999-12-31T23:59:59Z",
+            "size_vram": 0,
+            "context_length": context_length,
         }
         return values.encode({"models": [{"name": n, "model": n} | entry for n in tagged]})
 
@@ -240,6 +285,16 @@ class OllamaProducer:
             "eval_duration": count.generate_ns,
         }
         return self._stem + b"," + values.encode(rest)[1:]
+
+
+def _short(name: str) -> str:
+    """Return a model's name without what goes without saying; no two models differ in case alone.
+
+    >>> _short("registry.ollama.ai/library/Llama3:latest")
+    'llama3'
+    """
+    short = name.casefold().removeprefix(_OWN_REGISTRY).removeprefix(_OWN_NAMESPACE)
+    return short.removesuffix(":latest")
 
 
 OLLAMA = OllamaFormat()

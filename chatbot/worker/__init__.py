@@ -8,6 +8,7 @@
     deadline.py  a limit that is moved with every read
     record.py    the span and the measurements of one attempt
     models.py    the list of a backend's models
+    context.py   the context that a model is loaded with
     client.py    HTTP: connections, proxies, certificates
     response.py  HTTP: a response, its head and its body
     faults.py    the HTTP library's exceptions → CallError

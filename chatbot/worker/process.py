@@ -2,6 +2,7 @@
 
     Call ──▶ Sending · Retrying · Delta… · Answered | Failed | Cancelled
     ListModels ──▶ ModelsListed
+    ReadContext ──▶ ContextRead
 
 Every call ends in exactly one terminal message, sent from one place, `Worker._report`.
 """
@@ -28,10 +29,12 @@ from chatbot.messages import (
     Call,
     Cancel,
     Cancelled,
+    ContextRead,
     Failed,
     ListModels,
     Message,
     ModelsListed,
+    ReadContext,
     Ready,
     Stop,
     WorkerInbox,
@@ -41,6 +44,7 @@ from chatbot.tracing import Recorder
 from chatbot.worker.announcer import Announcer
 from chatbot.worker.call import LlmCall
 from chatbot.worker.client import Client
+from chatbot.worker.context import read_context
 from chatbot.worker.lag import LagMeter
 from chatbot.worker.models import list_models
 from chatbot.worker.redact import Redactor, redactor_for
@@ -51,6 +55,8 @@ SETTINGS = WorkerSettings
 _STOP_S = 0.5
 _TRACEBACK_CHARS = 4000
 _FRAMES = 8
+
+_Asked = Call | ListModels | ReadContext
 
 
 def main(
@@ -74,7 +80,7 @@ class Worker:
         self._announcer = Announcer(outbox, recorder)
         self._meter = LagMeter()
         self._tasks: dict[str, asyncio.Task[Message]] = {}
-        self._ended: list[tuple[Call | ListModels, asyncio.Task[Message]]] = []
+        self._ended: list[tuple[_Asked, asyncio.Task[Message]]] = []
         self._stopped = asyncio.Event()
 
     async def serve(self, inbox: Inbox[WorkerInbox]) -> ExitCode:
@@ -124,6 +130,8 @@ class Worker:
                     self._begin(message, self._make_call(message))
                 case ListModels():
                     self._begin(message, self._list_models(message))
+                case ReadContext():
+                    self._begin(message, self._read_context(message))
                 case Cancel():
                     if task := self._tasks.get(message.request_id):
                         task.cancel()
@@ -132,12 +140,12 @@ class Worker:
                 case _:
                     assert_never(message)
 
-    def _begin(self, asked: Call | ListModels, work: Coroutine[None, None, Message]) -> None:
+    def _begin(self, asked: _Asked, work: Coroutine[None, None, Message]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks[asked.request_id] = task
         task.add_done_callback(partial(self._done, asked))
 
-    def _done(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
+    def _done(self, asked: _Asked, task: asyncio.Task[Message]) -> None:
         """Have it reported how a task ended, together with those that end in the same turn of the loop."""
         del self._tasks[asked.request_id]
         if not self._ended:
@@ -159,7 +167,7 @@ class Worker:
             self._report(asked, task)
         self._outbox.flush()
 
-    def _report(self, asked: Call | ListModels, task: asyncio.Task[Message]) -> None:
+    def _report(self, asked: _Asked, task: asyncio.Task[Message]) -> None:
         if task.cancelled():  # before its first step, so that nothing was sent
             self._outbox.gather(_cancelled(asked))
         else:
@@ -196,6 +204,10 @@ class Worker:
         backend = self._backend(message.backend, message.base_url)
         return await list_models(message, backend, self._client, self._redact)
 
+    async def _read_context(self, message: ReadContext) -> Message:
+        backend = self._backend(message.backend, message.base_url)
+        return await read_context(message, backend, self._client, self._redact, self._recorder)
+
     def _backend(self, name: BackendName, base_url: str) -> Backend:
         """Return the backend; with a base URL, the one at that address (the simulated server's)."""
         backend = self._settings.backends[name]
@@ -204,17 +216,25 @@ class Worker:
         return msgspec.structs.replace(backend, base_url=f"{base_url}/v1")
 
 
-def _cancelled(asked: Call | ListModels) -> Message:
+def _cancelled(asked: _Asked) -> Message:
     if isinstance(asked, ListModels):
         return ModelsListed(asked.request_id, asked.backend, (), "cancelled", asked.attempt)
+    if isinstance(asked, ReadContext):
+        return _no_context(asked)
     return Cancelled(asked.request_id, asked.attempt)
 
 
-def _broken(asked: Call | ListModels, error: BaseException) -> Message:
+def _broken(asked: _Asked, error: BaseException) -> Message:
     said = f"internal error ({type(error).__name__}): the log has the details, try again"
     if isinstance(asked, ListModels):
         return ModelsListed(asked.request_id, asked.backend, (), said, asked.attempt)
+    if isinstance(asked, ReadContext):
+        return _no_context(asked)
     return Failed(asked.request_id, asked.attempt, "internal", said)
+
+
+def _no_context(asked: ReadContext) -> Message:
+    return ContextRead(asked.request_id, asked.backend, asked.model, None, asked.attempt)
 
 
 class _ToRecorder(logging.Handler):

@@ -17,6 +17,7 @@ from chatbot.distribution import constant
 from chatbot.errors import UsageError
 from chatbot.settings import SimServerSettings
 from chatbot.simserver.http1 import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from chatbot.simserver.model import MODELS
 from chatbot.simserver.server import SimServer
 
 DEADLINE_S = 10.0
@@ -315,6 +316,20 @@ def test_models_of_different_formats_share_a_path(instant: str) -> None:
     anthropic = exchange(instant, get("/v1/models?limit=1000", "anthropic-version: 2023-06-01"))
     assert b'"object":"list"' in openai
     assert b'"has_more":false' in anthropic
+
+
+def test_all_its_models_are_loaded_with_the_most_context_that_a_request_can_fill() -> None:
+    def running() -> dict[str, int]:
+        _, _, body = exchange(address, get("/api/ps")).partition(b"\r\n\r\n")
+        return {each["name"]: each["context_length"] for each in json.loads(body)["models"]}
+
+    with serving() as (_, address):
+        names = [f"{name}:latest" for name in MODELS]
+        assert running() == dict.fromkeys(names, MAX_BODY_BYTES // 2)
+        for model in ("sim?first_token=0s", "sim?chunks=uniform:1,2", "sim:latest", "nobody"):
+            exchange(address, post("/api/chat", ask(model=model)))
+        names += ["sim?first_token=0s:latest", "sim?chunks=uniform:1,2"]
+        assert running() == dict.fromkeys(names, MAX_BODY_BYTES // 2)
 
 
 def test_a_port_in_use_is_told_in_one_line_with_the_remedy(instant: str) -> None:

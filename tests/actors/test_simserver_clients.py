@@ -10,6 +10,7 @@ import pytest
 
 from chatbot.distribution import constant
 from chatbot.settings import SimServerSettings
+from chatbot.simserver.server import CONTEXT_TOKENS
 from tests.actors.test_simserver import serving
 
 QUESTION: Any = [{"role": "user", "content": "hello there"}]
@@ -137,7 +138,8 @@ def test_ollama_answers_whole_and_is_cut_by_the_limit(ollama_client: ollama.Clie
 def test_ollama_lists_models_and_raises_its_own_errors(ollama_client: ollama.Client) -> None:
     listed = ollama_client.list().models
     assert [m.model for m in listed] == ["sim:latest", "sim-small:latest", "sim-large:latest"]
-    assert list(ollama_client.ps().models) == []
+    contexts = {model.name: model.context_length for model in ollama_client.ps().models}
+    assert contexts == {model.model: CONTEXT_TOKENS for model in listed}
     with pytest.raises(ollama.ResponseError, match="'nope' not found") as caught:
         ollama_client.chat("nope", QUESTION)
     assert caught.value.status_code == 404

@@ -43,6 +43,7 @@ from chatbot.messages import (
     Measurement,
     Message,
     Notice,
+    Pick,
     Prune,
     Query,
     ReadCache,
@@ -767,6 +768,7 @@ def test_a_session_that_cannot_be_read_is_told_and_the_store_goes_on(room: Room,
         (Prune("q", -1.0), "cache"),
         (Search("q", "question"), "messages"),
         (Undo("q", "s1", "r1"), "messages"),
+        (Pick("q", "s1", "r1"), "messages"),
         (ReadCache("q"), "cache"),
     ],
 )
@@ -797,7 +799,7 @@ import os, sys
 from chatbot.store.database import Database
 database = Database.open(sys.argv[1])
 for number in range(300):
-    database.write("INSERT INTO prices VALUES ('b', :model, 1.0, 1.0)", model=f"{number} " + "x" * 90)
+    database.write("INSERT INTO prices VALUES ('b', :model, 1.0, 1.0, NULL)", model=f"{number} " + "x" * 90)
 database.one("PRAGMA wal_checkpoint(TRUNCATE)")
 database.write("INSERT INTO sessions VALUES ('late', '', 1.0, '', '')")
 os._exit(0)

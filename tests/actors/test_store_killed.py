@@ -23,6 +23,8 @@ from chatbot.messages import (
     FromAny,
     FromStore,
     Message,
+    Pick,
+    Picked,
     Ready,
     Resigned,
     Stop,
@@ -32,6 +34,7 @@ from chatbot.settings import StoreSettings
 
 DEADLINE_S = 30.0
 SENT = 10_000  # so many that most are still to be done when the first 500 are
+SIBLINGS = 500  # the picking of each is a commit of its own
 STORE = actor.Child("store", 0, "chatbot.store.process", outlives_parent=True)
 
 
@@ -80,7 +83,7 @@ class StoreProcess:
 
     def _sort(self, batch: list[Message]) -> None:
         for message in batch:
-            if isinstance(message, Accepted | Ready | Resigned):
+            if isinstance(message, Accepted | Picked | Ready | Resigned):
                 self._received.put(message)
 
 
@@ -132,6 +135,39 @@ def test_a_store_killed_in_its_work_has_kept_all_it_acknowledged(
         assert successor.exit_code() == ExitCode.OK
     saved = [name for (name,) in select(path, "SELECT request_id FROM messages ORDER BY id")]
     assert saved == [f"r{n}" for n in range(SENT)]
+
+
+def test_a_store_killed_between_a_pick_and_its_reply_has_one_of_the_fan_active(
+    store: StoreProcess, path: str
+) -> None:
+    active = "SELECT request_id, role FROM messages WHERE active = 1"
+    assert isinstance(store.receive(), Ready)
+    for number in range(SIBLINGS):
+        store.outbox.post(Ask(f"r{number}", "s", "?", Target("sim", f"m{number}"), fan="r0"))
+    for _ in range(SIBLINGS):
+        assert isinstance(store.receive(), Accepted)
+    picks = [Pick(f"p{number}", "s", f"r{number}") for number in range(1, SIBLINGS)]
+    for pick in picks:
+        store.outbox.post(pick)
+    replied: list[str] = []
+    while message := store.receive():  # until the end of its pipe
+        assert isinstance(message, Picked)
+        replied.append(message.request_id)
+        if len(replied) == 20:
+            store.process.kill()
+    assert replied == [pick.request_id for pick in picks[: len(replied)]]
+    assert len(replied) < len(picks)
+    ((turn, role),) = select(path, active)
+    assert role == "user"
+    assert int(turn[1:]) >= len(replied)  # what was acknowledged, or one that was just about to be
+
+    with closing(StoreProcess(path)) as successor:
+        assert isinstance(successor.receive(), Ready)
+        for pick in picks[len(replied) : len(replied) + 3]:  # some perhaps for the second time
+            successor.outbox.post(pick)
+            assert successor.receive() == Picked(pick.request_id)
+            assert select(path, active) == [(pick.turn, "user")]
+    assert select(path, "SELECT model FROM sessions") == [(f"m{pick.turn[1:]}",)]
 
 
 def test_a_store_whose_parent_is_gone_saves_what_it_was_sent_and_ends_it(

@@ -34,8 +34,8 @@ from chatbot.messages import (
 from chatbot.settings import UiMode, UiSettings
 from chatbot.tracing import Recorder
 from chatbot.ui import process
+from chatbot.ui.streams import TextNotices
 from chatbot.ui.terminal import Stopped, Terminal
-from chatbot.ui.view import Notices
 from tests.fakes import Peer, eventually
 
 SESSION = Session("session_1_a", "title", 1.0, "sim", "sim-large")
@@ -200,7 +200,7 @@ def test_ctrl_c_stops_an_answer_that_was_under_way_and_the_chat_goes_on(
     assert [m.content for m in ask.history] == ["q", "half"]
     out, err = capsys.readouterr()
     assert out == "half\nnext answer\n"
-    assert "(stopped; what came is kept)\n" in err
+    assert "(cancelled; what came is kept)\n" in err
 
 
 def test_what_was_checkpointed_and_what_was_never_answered_are_marked(
@@ -243,7 +243,7 @@ def test_what_ends_a_script_reaches_it_while_it_stands_in_a_read(
     with open(read_end, encoding="utf-8") as stdin, open(write_end, "w", encoding="utf-8"):
         monkeypatch.setattr(sys, "stdin", stdin)
         peer = Peer(UiInbox, FromUi | FromAny)
-        terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=False)
+        terminal = Terminal(peer.inbox, TextNotices(io.StringIO()), chatting=False)
         peer.inbox.take(0)  # starts its reader
 
         def end() -> None:
@@ -264,7 +264,7 @@ def test_an_interrupt_just_before_a_script_reads_is_not_lost(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("a line\nanother\n"))
     peer = Peer(UiInbox, FromUi | FromAny)
-    terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=False)
+    terminal = Terminal(peer.inbox, TextNotices(io.StringIO()), chatting=False)
     if whose == "its own":
         signal.raise_signal(signal.SIGINT)
     else:
@@ -295,7 +295,7 @@ def test_an_interrupt_that_came_between_two_lines_of_a_chat_counts_as_one_at_the
 ) -> None:
     said = io.StringIO()
     monkeypatch.setattr(sys, "stdin", io.StringIO("a line\n"))
-    terminal = Terminal(Peer(UiInbox, FromUi | FromAny).inbox, Notices(said), chatting=True)
+    terminal = Terminal(Peer(UiInbox, FromUi | FromAny).inbox, TextNotices(said), chatting=True)
     terminal._line_before = "what was typed when an earlier one came"
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -310,7 +310,7 @@ def test_an_interrupt_that_a_turn_has_met_does_not_end_the_script_once_more(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("a line\n"))
     peer = Peer(UiInbox, FromUi | FromAny)
-    terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=False)
+    terminal = Terminal(peer.inbox, TextNotices(io.StringIO()), chatting=False)
     signal.raise_signal(signal.SIGINT)
     peer.send(Interrupt())
     met = peer.inbox.take(20)
@@ -328,7 +328,7 @@ def test_what_the_supervisor_passes_on_does_not_disturb_a_person_at_the_prompt(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("a line\n"))
     peer = Peer(UiInbox, FromUi | FromAny)
-    terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=True)
+    terminal = Terminal(peer.inbox, TextNotices(io.StringIO()), chatting=True)
     peer.send(Interrupt())
     assert peer.inbox.take(20)
     assert terminal.read_line("") == "a line\n"
@@ -344,7 +344,7 @@ def test_ctrl_c_at_the_prompt_ends_the_read_and_elsewhere_is_a_message(
 
     monkeypatch.setattr(sys, "stdin", Pressing())
     peer = Peer(UiInbox, FromUi | FromAny)
-    terminal = Terminal(peer.inbox, Notices(io.StringIO()), chatting=True)
+    terminal = Terminal(peer.inbox, TextNotices(io.StringIO()), chatting=True)
     with pytest.raises(KeyboardInterrupt):
         terminal.read_line("")
     signal.raise_signal(signal.SIGINT)

@@ -97,6 +97,7 @@ class Store(threading.Thread):
         self._says = says
         self.heard: list[Any] = []
         self.entered: list[str] = []
+        self.reports: list[Report] = []
         self.start()
 
     def run(self) -> None:
@@ -104,6 +105,8 @@ class Store(threading.Thread):
             message = self._peer.next(object, 20)
             if isinstance(message, Entered):
                 self.entered.append(message.session_id)
+            if isinstance(message, Report):
+                self.reports.append(message)
             if isinstance(message, Report | Ready | Entered):
                 continue
             self.heard.append(message)

@@ -188,9 +188,9 @@ def test_the_end_of_a_turn_is_reported_before_the_next_line_is_read(
     lines: list[int] = []
     flush = Recorder.flush
 
-    def noting(self: Recorder) -> None:
+    def noting(self: Recorder, **how: Any) -> None:
         reported.extend(r.name for r in self._records if isinstance(r, SpanRecord))
-        flush(self)
+        flush(self, **how)
 
     monkeypatch.setattr(Recorder, "flush", noting)
     monkeypatch.setattr("tests.actors.test_ui_trace.io.StringIO", Typed)

@@ -29,6 +29,7 @@ from chatbot.messages import (
     Cancel,
     Cancelled,
     ChatMessage,
+    ContextRead,
     Delta,
     Failed,
     FromAny,
@@ -61,7 +62,7 @@ KEY = "sk-test-Dk3vQ8zLw0TnR5yB7xJm"
 KEYED: BackendName = "openai"
 
 Terminal = Answered | Failed | Cancelled
-TERMINALS = (Answered, Failed, Cancelled, ModelsListed)
+TERMINALS = (Answered, Failed, Cancelled, ModelsListed, ContextRead)
 
 
 def settings_for(base_url: str = "", api_key: str = KEY, **limits: Any) -> WorkerSettings:
@@ -136,10 +137,11 @@ class Room:
         options: Options | None = None,
         content: str = "hello",
         system: str | None = None,
+        model: str = "m",
     ) -> str:
         """Ask for a call; return its request id."""
         request_id = f"r{next(self._serial)}"
-        target = Target(backend, "m", system, options or {})
+        target = Target(backend, model, system, options or {})
         asked = (ChatMessage("user", content),)
         self.send(
             Call(request_id, 1, "s", target, asked, stream, base_url, traceparent=traceparent)

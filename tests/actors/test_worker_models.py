@@ -1,4 +1,4 @@
-"""The lists of models, and the ways to a server: proxies and TLS."""
+"""The lists of models, the context of one, and the ways to a server: proxies and TLS."""
 
 import asyncio
 import ssl
@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 import trustme
 
-from chatbot.messages import BackendName, Failed, ListModels, ModelsListed
+from chatbot.messages import BackendName, ContextRead, Failed, ListModels, ModelsListed, ReadContext
+from chatbot.otel import Tracing
 from chatbot.simserver.model import MODELS
+from chatbot.simserver.server import CONTEXT_TOKENS
+from chatbot.worker import context as context_room
 from chatbot.worker import models as models_room
 from tests.actors.test_worker import KEY, Room, settings_for, sim_server
 from tests.fake_llm import FakeLlm, Visit, nobody_listens
+from tests.fakes import eventually
 
 
 def listed(room: Room, backend: BackendName = "openai", base_url: str = "") -> ModelsListed:
@@ -87,6 +91,131 @@ def test_a_defect_ends_the_question_too(monkeypatch: pytest.MonkeyPatch) -> None
     with Room(settings_for("http://127.0.0.1:1")) as room:
         assert "ZeroDivisionError" in listed(room).error
     assert [r.event for r in room.logged()] == ["crashed"]
+
+
+# --- the context ---------------------------------------------------------------------------------
+
+
+def context(
+    room: Room, backend: BackendName = "ollama", model: str = "llama3:latest"
+) -> int | None:
+    """Ask how much context a model has."""
+    name = f"context {len(room.messages)}"
+    room.send(ReadContext(name, backend, model, attempt=3))
+    read = room.end_of(name)
+    assert read == ContextRead(name, backend, model, read.tokens, 3)
+    tokens: int | None = read.tokens
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("sim", CONTEXT_TOKENS),
+        ("sim-large:latest", CONTEXT_TOKENS),
+        ("sim?first_token=0s", None),  # which nobody has asked yet
+        ("llama3:latest", None),
+    ],
+)
+def test_the_context_of_a_loaded_model_is_what_its_server_says(
+    model: str, tokens: int | None
+) -> None:
+    with sim_server() as url, Room(settings_for(url)) as room:
+        assert context(room, model=model) == tokens
+        if model.startswith("sim?"):
+            room.ask("ollama", model=model)
+            assert context(room, model=model) == CONTEXT_TOKENS
+
+
+def test_only_the_loaded_models_are_asked_for() -> None:
+    async def script(visit: Visit) -> None:
+        request = await visit.request()
+        assert (request.method, request.path) == ("GET", "/api/ps")
+        await visit.respond(200, b'{"models":[{"name":"llama3:latest","context_length":4096}]}')
+
+    with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
+        assert context(room) == 4096
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("backend", ["anthropic", "grok", "openai", "sim"])
+def test_a_server_of_another_format_is_not_asked(backend: BackendName) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        raise AssertionError("it was asked")
+
+    with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
+        assert context(room, backend) is None
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"models":[]}'),
+        (200, b'{"models":[{"name":"llama3:latest"}]}'),
+        (200, b"no JSON"),
+        (200, b'{"models":[{"name":"' + b"x" * 3_000_000),
+        (404, b'{"error":"not found"}'),
+        (500, b"<html>oops</html>"),
+    ],
+)
+def test_a_context_that_does_not_come_is_unknown_and_no_error(status: int, body: bytes) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.respond(status, body)
+
+    with FakeLlm(script) as server, Room(settings_for(server.base_url)) as room:
+        assert context(room) is None
+    assert len(server.requests) == 1  # and it is not asked a second time
+    assert room.logged() == []
+
+
+def test_why_a_context_is_unknown_stands_in_the_verbose_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(context_room, "WITHIN_S", 0.1)
+
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.closed()
+
+    verbose = Tracing(debug=True)
+    with FakeLlm(script) as server, Room(settings_for(server.base_url), verbose) as room:
+        assert context(room) is None
+    with nobody_listens() as url, Room(settings_for(url), verbose) as other:
+        assert context(other) is None
+    said = [
+        (record.level, record.fields["reason"])
+        for each in (room, other)
+        for record in each.logged()
+        if record.event == "context_unknown"
+    ]
+    assert [level for level, _ in said] == ["debug", "debug"]
+    assert said[0][1] == "no answer within 0.1 s"
+    assert said[1][1]
+
+
+def test_a_defect_in_reading_a_context_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(context_room, "_fetch", explode)
+    with Room(settings_for("http://127.0.0.1:1")) as room:
+        assert context(room) is None
+    assert [r.event for r in room.logged()] == ["crashed"]
+
+
+def test_a_worker_that_is_stopped_meanwhile_leaves_a_context_unknown() -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.closed()
+
+    with FakeLlm(script) as server:
+        with Room(settings_for(server.base_url)) as room:
+            room.send(ReadContext("context", "ollama", "m", attempt=1))
+            assert eventually(lambda: len(server.requests) == 1)
+        assert ContextRead("context", "ollama", "m", None, 1) in room.messages
 
 
 # --- proxies ---------------------------------------------------------------------------------

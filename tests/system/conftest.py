@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.fakes import eventually
+from tests.system.llm import Llm
 from tests.system.program import ROOT, clean_environment
 from tests.system.simulation import Simulation
 
@@ -113,6 +114,31 @@ def chatbot(tmp_path: Path) -> Iterator[Chatbot]:
         program.must_be_gone()
     finally:
         program.end()
+
+
+@pytest.fixture
+def open_chat(chatbot: Chatbot) -> Iterator[Any]:
+    """Opens chats, each in a terminal of its own: see `ChatScreen`. By default with the simulated server."""
+    from tests.system.screen import ChatScreen  # there are no pseudo-terminals on Windows
+
+    opened: list[ChatScreen] = []
+
+    def open_it(*arguments: str, **more: Any) -> ChatScreen:
+        given = arguments or ("--backend", "sim")
+        one = () if "--workers" in given else ("--workers", "1")  # each is a process to be started
+        opened.append(ChatScreen(chatbot, *given, *one, **more))
+        return opened[-1]
+
+    yield open_it
+    for screen in opened:
+        screen.close()
+
+
+@pytest.fixture
+def llm() -> Iterator[Llm]:
+    """A server that answers as it is told."""
+    with Llm(["m-1", "m-2", "lantern"]) as server:
+        yield server
 
 
 @pytest.fixture

@@ -84,3 +84,20 @@ def test_the_benchmark_of_simulate_prints_its_tables_and_cleans_up(tmp_path: Pat
     for title in ("closed loop, 64 sessions", "processor time per turn", "constant arrivals"):
         assert title in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_the_benchmark_of_the_terminal_prints_its_tables_and_cleans_up(tmp_path: Path) -> None:
+    tiny = ("--rounds", "1", "--turns", "1", "--lines", "60")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.terminal", *tiny, "--directory", tmp_path],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    for title in ("start, median of 1", "Enter to text, median of 1", "60 lines in "):
+        assert title in done.stdout
+    assert list(tmp_path.iterdir()) == []

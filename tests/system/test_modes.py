@@ -273,7 +273,7 @@ def test_a_signal_in_mid_answer_keeps_what_came(chatbot: Chatbot, server: str, w
     assert kept
     if which == "SIGINT":
         assert first + result.out == kept + "\n"
-        assert result.err == "(stopped; what came is kept)\n"
+        assert result.err == "(cancelled; what came is kept)\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")

@@ -235,7 +235,20 @@ def test_bytes_that_are_no_text_can_still_be_sent(run: CommandLine) -> None:
         (["--workers", "two"], "--workers"),
         (["--workers", "0"], "from 1 to 64"),
         (["--bogus"], "--bogus"),
-        (["--back", "sim"], "--back"),
+        (["--back", "sim"], "--back, did you mean --backend?"),
+        (["--modle", "x"], "did you mean --model?"),
+        (["--modle=x"], "did you mean --model?"),
+        (["sessions", "list", "--limt", "5"], "did you mean --limit?"),
+        (["simulate", "--sesions", "5"], "did you mean --sessions?"),
+        (["sim-server", "--falt", "5"], "did you mean --fault?"),
+        (["models", "--model", "x"], "unrecognized arguments: --model x"),
+        (["-m", "x", "-x"], "--extract"),
+        (["-x", "--json", "hi"], "--extract"),
+        (["completion"], "shell"),
+        (["completion", "tcsh"], "'bash', 'zsh', 'fish'"),
+        (["config", "shw"], "did you mean 'show'?"),
+        (["config", "show", "x"], "unrecognized arguments: x"),
+        (["--db", "x.db", "config", "show"], "goes first"),
         (["--ollama-model", "a b"], "'a b' is malformed"),
         (["--backend", "openai", "hi"], "OPENAI_API_KEY"),
         (["models", "--backend", "openai"], "OPENAI_API_KEY"),
@@ -302,6 +315,76 @@ def test_a_bad_file_and_a_bad_variable_are_told_too(
     assert "OLLAMA_HOST" in run.refusal("hi")
 
 
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        (["sesions", "list"], "chatbot sessions list"),
+        (["session", "show", "57d492"], "chatbot sessions show 57d492"),
+        (["model"], "chatbot models"),
+        (["simulte"], "chatbot simulate"),
+        (["trase", "show"], "chatbot trace show"),
+        (["confg", "path"], "chatbot config path"),
+    ],
+)
+def test_a_prompt_that_looks_like_a_program_is_asked_after_a_hint(
+    run: CommandLine, capsys: pytest.CaptureFixture[str], argv: list[str], meant: str
+) -> None:
+    assert run(*argv).ui.prompt == " ".join(argv)
+    assert capsys.readouterr() == (
+        "",
+        f"chatbot: asking {argv[0]!r} as a prompt; did you mean: {meant}\n",
+    )
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["hello"],
+        ["why"],
+        ["session", "of", "what?"],
+        ["models?"],
+        ["--", "sesions"],
+        ["sesions list"],
+        [],
+    ],
+)
+def test_other_prompts_have_no_hint(
+    run: CommandLine, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    run(*argv)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_may_begin_with_the_mark_that_some_editors_put_there(
+    run: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_bytes(b'\xef\xbb\xbfbackend = "sim"\r\nworkers = 3\r\n')
+    assert run("hi").ui.target.backend == "sim"
+
+
+def test_an_alias_is_a_model_and_the_code_alone_may_be_wanted(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[aliases]\nfast = "sim:quick"\n')
+    settings = run("-m", "fast", "-x", "hi")
+    assert (settings.ui.target.backend, settings.ui.target.model) == ("sim", "quick")
+    assert settings.ui.extract
+    config.write_text("wokers = 1\n")
+    run.settings = None
+    assert f"{config}: wokers" in run.refusal("hi")
+
+
+def test_what_was_typed_is_kept_for_a_chat_only(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert Path(run("--backend", "sim").ui.history_file).name == "history"
+    if sys.platform == "linux":
+        assert run("--backend", "sim").ui.history_file == str(tmp_path / "chatbot" / "history")
+    assert run("--backend", "sim", "hi").ui.history_file == ""
+
+
 def test_a_defect_is_one_line_and_not_a_traceback(
     run: CommandLine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -345,6 +428,11 @@ def test_the_name_of_a_program_is_not_a_prompt_unless_it_follows_two_dashes(
         ["cache", "--help"],
         ["trace", "--help"],
         ["trace", "show", "--help"],
+        ["config", "--help"],
+        ["config", "show", "--help"],
+        ["completion", "--help"],
+        ["completion", "bash"],
+        ["simulate", "--help"],
     ],
     ids=" ".join,
 )

@@ -25,6 +25,7 @@ from chatbot.messages import (
     ChatMessage,
     Checkpoint,
     Completion,
+    ContextRead,
     Delta,
     Failed,
     Found,
@@ -37,10 +38,14 @@ from chatbot.messages import (
     Message,
     ModelsListed,
     Notice,
+    Pick,
+    Picked,
+    ReadContext,
     Saved,
     Search,
     Sending,
     Session,
+    StoredMessage,
     Target,
     Undo,
     Undone,
@@ -371,6 +376,58 @@ def test_a_turn_that_is_undone_without_a_store_is_undone_when_there_is_one_again
     ]
 
 
+def test_a_turn_that_is_picked_without_a_store_is_picked_when_there_is_one_again() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(Pick("p", "s", "earlier"), 0.0)
+    assert sent(dispatcher.store_gone("disk full", 0.0), "ui") == [Picked("p")]
+    fan = [msgspec.structs.replace(ask(name), fan="a") for name in "ab"]
+    for question in fan:
+        assert sent(dispatcher.from_ui(question, 0.0), "worker")
+    assert dispatcher.from_ui(Pick("q", "s", "b"), 0.0) == [Send("ui", 0, Picked("q"))]
+    assert dispatcher.from_ui(Undo("u", "s", "b"), 0.0) == [Send("ui", 0, Undone("u"))]
+    assert dispatcher.unsaved == 5
+    told = sent(dispatcher.store_up(), "store")
+    assert [m.request_id for m in told] == ["p", "a", "b", "q", "u"]  # type: ignore[attr-defined] # all have one
+    assert [m.fan for m in told if isinstance(m, Ask)] == ["a", "a"]
+    for name in "pq":
+        assert not dispatcher.is_saving
+        dispatcher.from_store(Picked(name), 0.0)
+    for name in "ab":
+        dispatcher.from_store(Accepted(name), 0.0)
+    dispatcher.from_store(Undone("u"), 0.0)
+    assert dispatcher.is_saving
+
+
+def test_a_pick_whose_store_dies_before_it_replies_is_told_to_the_next_one() -> None:
+    dispatcher = make()
+    assert sent(dispatcher.from_ui(Pick("p", "s", "b"), 0.0), "store") == [Pick("p", "s", "b")]
+    assert dispatcher.unsaved == 1
+    assert dispatcher.store_down() == []
+    assert dispatcher.store_up() == [Send("store", 0, Pick("p", "s", "b"))]
+    assert dispatcher.from_store(Picked("p"), 0.0) == [Send("ui", 0, Picked("p"))]
+    assert dispatcher.idle
+
+
+def test_a_pick_that_stores_die_of_is_refused() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(Pick("p", "s", "b"), 0.0)
+    for _ in range(3):
+        assert dispatcher.store_down() == []
+        assert dispatcher.store_up()
+    (picked,) = sent(dispatcher.store_down(), "ui")
+    assert isinstance(picked, Picked)
+    assert picked.error
+    assert "\n" not in picked.error
+    assert dispatcher.idle
+
+
+def test_without_a_store_by_wish_a_pick_is_done_and_nothing_is_kept() -> None:
+    dispatcher = Dispatcher(credit=1, max_in_flight=1, saves=False)
+    assert dispatcher.from_ui(Pick("p", "s", "b"), 0.0) == [Send("ui", 0, Picked("p"))]
+    assert dispatcher.unsaved == 0
+    assert dispatcher.idle
+
+
 def test_until_a_store_has_saved_what_waited_for_it_the_chat_goes_on_round_it() -> None:
     dispatcher = make(workers=2, credit=10)
     dispatcher.store_gone("locked", 0.0)
@@ -518,6 +575,48 @@ def test_a_loaded_session_comes_with_the_answer_that_is_under_way_in_it() -> Non
     assert sent(dispatcher.from_store(other, 0.0), "ui") == [other]
 
 
+SESSION = Session("s", "title", 0.0, "ollama", "m")
+
+
+def row(request_id: str, *, active: bool) -> StoredMessage:
+    return StoredMessage("user", "hi", "complete", 0.0, "m", 1, request_id, fan="a", active=active)
+
+
+@pytest.mark.parametrize(
+    ("messages", "under_way"),
+    [
+        ((), "a"),  # of which it is not known what was picked
+        ((row("a", active=True), row("b", active=False)), "a"),
+        ((row("a", active=False), row("b", active=True)), "b"),
+        ((row("a", active=False), row("b", active=False), row("c", active=True)), ""),
+    ],
+)
+def test_of_those_asked_at_once_the_one_that_was_picked_is_told_to_be_under_way(
+    messages: tuple[StoredMessage, ...], under_way: str
+) -> None:
+    dispatcher = make(workers=2)
+    for name in "ab":
+        dispatcher.from_ui(msgspec.structs.replace(ask(name), fan="a"), 0.0)
+        dispatcher.from_store(Accepted(name), 0.0)
+        dispatcher.from_worker("ab".index(name), Delta(name, 1, 0, f"of {name}"), 0.0)
+    (loaded,) = sent(dispatcher.from_store(Loaded("l", SESSION, messages), 0.0), "ui")
+    assert isinstance(loaded, Loaded)
+    assert (loaded.under_way, loaded.so_far) == (under_way, under_way and f"of {under_way}")
+    for slot, name in enumerate("ab"):  # whoever is told, both come to their end and are saved
+        ends = dispatcher.from_worker(slot, Answered(name, 1, Completion(f"of {name}!")), 0.0)
+        assert [type(m) for m in sent(ends, "store")] == [Answered]
+
+
+def test_siblings_alone_are_nothing_that_a_loaded_session_waits_for() -> None:
+    dispatcher = make(workers=2)
+    for name in "ab":
+        dispatcher.from_ui(msgspec.structs.replace(ask(name), fan="a"), 0.0)
+        dispatcher.from_store(Accepted(name), 0.0)
+    dispatcher.from_worker(0, Answered("a", 1, Completion("yes")), 0.0)
+    loaded = Loaded("l", SESSION)
+    assert sent(dispatcher.from_store(loaded, 0.0), "ui") == [loaded]
+
+
 def test_those_who_share_a_call_are_told_whose_it_was() -> None:
     dispatcher = make()
     call = accepted_call(dispatcher, "a", key="k")
@@ -611,6 +710,52 @@ def test_models_are_listed_by_a_worker_and_again_by_another_when_it_dies() -> No
     assert dispatcher.idle
 
 
+def test_a_context_is_read_by_a_worker_and_again_by_another_when_it_dies() -> None:
+    dispatcher = make(workers=2)
+    question = ReadContext("c", "ollama", "m")
+    (reading,) = sent(dispatcher.from_ui(question, 0.0), "worker")
+    assert reading == msgspec.structs.replace(question, attempt=1)
+    (again,) = sent(dispatcher.worker_down(0), "worker")
+    assert again == msgspec.structs.replace(question, attempt=2)
+    assert dispatcher.from_worker(0, ContextRead("c", "ollama", "m", 1, 1), 0.0) == []
+    read = ContextRead("c", "ollama", "m", 4096, 2)
+    assert sent(dispatcher.from_worker(1, read, 0.0), "ui") == [read]
+    assert dispatcher.idle
+
+
+def test_a_context_that_workers_die_of_is_unknown_and_no_error_is_told() -> None:
+    dispatcher = make()
+    dispatcher.from_ui(ReadContext("c", "ollama", "m"), 0.0)
+    for _ in range(2):
+        assert dispatcher.worker_down(0) == []
+        assert sent(dispatcher.worker_up(0), "worker")
+    assert dispatcher.worker_down(0) == [Send("ui", 0, ContextRead("c", "ollama", "m"))]
+    assert dispatcher.idle
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_context_is_unknown_when_the_program_ends(workers: int) -> None:
+    dispatcher = make(workers=workers)
+    dispatcher.from_ui(ReadContext("c", "ollama", "m"), 0.0)
+    assert dispatcher.end_all("the program ended") == [
+        Send("ui", 0, ContextRead("c", "ollama", "m"))
+    ]
+    assert dispatcher.idle
+
+
+def test_the_context_of_the_simulated_server_waits_until_it_listens_or_is_unknown() -> None:
+    dispatcher = make()
+    assert dispatcher.from_ui(ReadContext("c", "sim", "sim"), 0.0) == []
+    assert dispatcher.wants_sim_server
+    (reading,) = sent(dispatcher.sim_up("http://x"), "worker")
+    assert reading == ReadContext("c", "sim", "sim", "http://x", 1)
+    dispatcher.from_worker(0, ContextRead("c", "sim", "sim", None, 1), 0.0)
+    dispatcher.sim_down()
+    dispatcher.from_ui(ReadContext("d", "sim", "sim"), 0.0)
+    assert dispatcher.sim_gone("no port") == [Send("ui", 0, ContextRead("d", "sim", "sim"))]
+    assert dispatcher.idle
+
+
 WORKERS = 3
 CREDIT = 2
 
@@ -635,6 +780,10 @@ class AnyOrder(RuleBasedStateMachine):
         self.store_up = False
         self.store_gone = False
         self.finished_at_store: list[str] = []
+        self.picks: dict[str, int] = {}  # how often each was replied to
+        self.picked_at_store: list[str] = []
+        self.contexts: dict[str, int] = {}
+        self.reading: dict[int, dict[str, ReadContext]] = {}
 
     @initialize()
     def begin(self) -> None:
@@ -647,6 +796,13 @@ class AnyOrder(RuleBasedStateMachine):
             match send.to:
                 case "ui" if isinstance(message, TERMINALS):
                     self.terminals[message.request_id].append(type(message).__name__)
+                case "ui" if isinstance(message, Picked):
+                    self.picks[message.request_id] += 1
+                case "ui" if isinstance(message, ContextRead):
+                    self.contexts[message.request_id] += 1
+                case "worker" if isinstance(message, ReadContext):
+                    assert send.slot in self.held, "a question for a worker that is dead"
+                    self.reading.setdefault(send.slot, {})[message.request_id] = message
                 case "worker" if isinstance(message, Call):
                     assert send.slot in self.held, "a call for a worker that is dead"
                     assert message.request_id not in self.maybe_paid, "sent what may be paid for"
@@ -663,6 +819,37 @@ class AnyOrder(RuleBasedStateMachine):
         self.terminals[f"r{self.asked}"] = []
         self.obey(self.dispatcher.from_ui(ask(f"r{self.asked}", content), self.now))
 
+    @rule(content=st.sampled_from("ab"), number=st.integers(2, 3))
+    def several_at_once(self, content: str, number: int) -> None:
+        first = f"r{self.asked + 1}"
+        for _ in range(number):
+            self.asked += 1
+            self.terminals[f"r{self.asked}"] = []
+            asked = msgspec.structs.replace(ask(f"r{self.asked}", content), fan=first)
+            self.obey(self.dispatcher.from_ui(asked, self.now))
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def pick(self, data: st.DataObject) -> None:
+        name = f"p{len(self.picks)}"
+        self.picks[name] = 0
+        turn = f"r{data.draw(st.integers(1, self.asked))}"
+        self.obey(self.dispatcher.from_ui(Pick(name, "s", turn), self.now))
+
+    @precondition(lambda self: len(self.contexts) < 5)
+    @rule()
+    def context(self) -> None:
+        name = f"c{len(self.contexts)}"
+        self.contexts[name] = 0
+        self.obey(self.dispatcher.from_ui(ReadContext(name, "ollama", "m"), self.now))
+
+    @precondition(lambda self: any(self.reading.values()))
+    @rule()
+    def context_is_read(self) -> None:
+        slot = next(slot for slot, reading in self.reading.items() if reading)
+        name, message = self.reading[slot].popitem()
+        self.say(slot, ContextRead(name, "ollama", "m", 4096, message.attempt))
+
     @precondition(lambda self: self.store_up and self.store_has)
     @rule(hit=st.booleans(), share=st.booleans())
     def store_handles_one(self, *, hit: bool, share: bool) -> None:
@@ -678,6 +865,9 @@ class AnyOrder(RuleBasedStateMachine):
             case Answered() | Failed() | Cancelled() | Interrupted():
                 self.finished_at_store.append(message.request_id)
                 self.obey(self.dispatcher.from_store(Saved(message.request_id), self.now))
+            case Pick(request_id=request_id):
+                self.picked_at_store.append(request_id)
+                self.obey(self.dispatcher.from_store(Picked(request_id), self.now))
             case _:
                 pass
 
@@ -711,6 +901,7 @@ class AnyOrder(RuleBasedStateMachine):
     def worker_dies(self, slot: int) -> None:
         if slot in self.held:
             del self.held[slot]
+            self.reading.pop(slot, None)
             self.obey(self.dispatcher.worker_down(slot))
 
     @precondition(lambda self: any(self.held.values()))
@@ -759,7 +950,12 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def credit_is_never_exceeded(self) -> None:
         for slot, calls in self.held.items():
-            assert len(calls) <= CREDIT, f"worker {slot} holds {len(calls)}"
+            holds = len(calls) + len(self.reading.get(slot, ()))
+            assert holds <= CREDIT, f"worker {slot} holds {holds}"
+
+    @invariant()
+    def no_context_is_told_twice(self) -> None:
+        assert all(times <= 1 for times in self.contexts.values()), self.contexts
 
     def teardown(self) -> None:
         """In the end, with everything alive and answering, every request has ended exactly once."""
@@ -773,8 +969,15 @@ class AnyOrder(RuleBasedStateMachine):
                 for call in list(calls.values()):
                     del calls[call.request_id]
                     self.say(slot, Answered(call.request_id, call.attempt, Completion("x")))
+            while any(self.reading.values()):
+                self.context_is_read()
         for request_id, kinds in self.terminals.items():
             assert len(kinds) == 1, f"{request_id} ended as {kinds}"
+        assert all(self.contexts.values()), self.contexts
+        assert all(self.picks.values()), self.picks
+        assert list(dict.fromkeys(self.picked_at_store)) == [
+            name for name in self.picks if name in self.picked_at_store
+        ]
         assert self.dispatcher.idle
 
 

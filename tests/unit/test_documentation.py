@@ -10,9 +10,12 @@ import pytest
 
 from chatbot import cli
 from chatbot.backends import BACKENDS
+from chatbot.cli import config
+from chatbot.cli.common import Config
 from chatbot.cli.results import compare_parser, report_parser, run_compare
 from chatbot.cli.sim_server import sim_server_parser
 from chatbot.cli.simulate import simulate_parser
+from chatbot.config_file import BackendTable, CacheTable, ConfigFile, Price, parse_config
 from chatbot.instruments import DECLARED
 from chatbot.messages import SearchHit, Session
 from chatbot.settings import (
@@ -23,7 +26,7 @@ from chatbot.settings import (
     Arguments,
     StoreSettings,
     load,
-    parse_config,
+    merged,
 )
 from chatbot.simulate.result import decode
 from chatbot.simulate.screen import screen
@@ -32,7 +35,7 @@ from chatbot.traces import archive
 from chatbot.traces import listing as trace_listing
 from chatbot.traces.style import Style
 from chatbot.traces.waterfall import waterfall
-from chatbot.ui import commands, listing
+from chatbot.ui import command_table, listing
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data" / "simulate"
@@ -55,6 +58,12 @@ def test_they_are_on_the_first_screen() -> None:
 
 def test_every_option_it_names_exists() -> None:
     known = {name for action in cli.chat_parser()._actions for name in action.option_strings}
+    known |= {
+        name
+        for action in cli.CONFIG
+        for each in cli.config_parser(action)._actions
+        for name in each.option_strings
+    }
     managing = (
         cli.manage_parser(program, name) for program in cli.MANAGED for name in cli.MANAGED[program]
     )
@@ -73,9 +82,20 @@ def test_every_option_it_names_exists() -> None:
     assert named <= known | other_options | others
 
 
-def test_the_table_of_commands_has_every_command() -> None:
-    named = set(re.findall(r"/[a-z?-]+", README[README.index("| in the chat") :].split("\n\n")[0]))
-    assert named == set(re.findall(r"(?<!\w)/[a-z?-]+", commands.HELP))
+def test_the_table_of_commands_is_what_the_chat_knows() -> None:
+    table = README[README.index("| in the chat") :].split("\n\n")[0]
+    assert table.splitlines()[2:] == [
+        f"| {', '.join(f'`{name}`' for name in command.names)} | {command.line} |"
+        for command in command_table.COMMANDS
+    ]
+
+
+def test_the_table_of_keys_is_what_the_chat_tells() -> None:
+    table = README[README.index("| key | what it does |") :].split("\n\n")[0]
+    assert table.splitlines()[2:] == [
+        f"| {', '.join(f'`{key}`' for key in keys.split(', '))} | {does} |"
+        for keys, does in command_table.KEYS
+    ]
 
 
 def test_the_table_of_sessions_has_every_action() -> None:
@@ -125,9 +145,31 @@ def test_the_lists_of_sessions_look_as_it_shows_them(monkeypatch: pytest.MonkeyP
         assert f"{line}\n" in shown
 
 
+def test_the_architecture_has_the_layers_that_are_checked() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    (layers,) = [
+        each["layers"] for each in contracts["importlinter"]["contracts"] if "layers" in each
+    ]
+    shown = " → ".join(layers).replace("chatbot.", "")
+    assert f"\n{shown}\n" in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("room", ["ui", "ui/console", "ui/markdown"])
+def test_the_map_of_a_room_has_all_that_is_in_it(room: str) -> None:
+    about, *modules = sorted((ROOT / "chatbot" / room).glob("*.py"))
+    assert about.name == "__init__.py"
+    text = about.read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", text))
+    assert {module.stem for module in modules} <= named
+    if room != "ui":  # whose map has many in a line
+        listed = set(re.findall(r"^ {4,6}(\w+) +\S", text, re.MULTILINE))
+        assert listed == {module.stem for module in modules}
+
+
 def test_the_bounds_of_the_cache_it_shows_are_the_defaults() -> None:
     (toml,) = [text for language, text in BLOCKS if language == "toml"]
-    assert load(Arguments(mode="chat"), {}, toml).store == StoreSettings()
+    store = load(Arguments(mode="chat"), {}, toml).store
+    assert msgspec.structs.replace(store, prices={}) == StoreSettings()
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
@@ -146,6 +188,69 @@ def test_its_configuration_file_is_accepted() -> None:
     parse_config(toml)
     settings = load(Arguments(mode="chat"), {}, toml)
     assert settings.ui.target.model == "codellama:13b"
+
+
+def test_its_configuration_file_has_every_key() -> None:
+    (text,) = [text for language, text in BLOCKS if language == "toml"]
+    file = tomllib.loads(text)
+    assert set(file) == set(ConfigFile.__struct_fields__)
+    assert set(file["cache"]) == set(CacheTable.__struct_fields__)
+    backends = {key for table in file["backends"].values() for key in table}
+    assert backends == set(BackendTable.__struct_fields__)
+    assert {key for table in file["prices"].values() for key in table} == set(
+        Price.__struct_fields__
+    )
+
+
+def test_the_configuration_looks_as_it_shows_it() -> None:
+    (text,) = [text for language, text in BLOCKS if language == "toml"]
+    path = "/home/me/.config/chatbot/config.toml"
+    given = Arguments(
+        mode="manage",
+        model="fast",
+        options=(("temperature", "0"),),
+        history="/home/me/.local/state/chatbot/history",
+    )
+    environ = {"ANTHROPIC_API_KEY": "sk-1", "HTTPS_PROXY": "http://me:pw@proxy:3128"}
+    rows = config.table(
+        Config(text, path, exists=True), merged(given, environ, text, path).taken.values()
+    )
+    shown = "\n".join(row.rstrip() for row in rows if "default" not in row)
+    command = "config show -m fast -o temperature 0 | grep -v default"
+    assert f"$ python run.py {command}\n{shown}\n```\n" in README, shown
+
+
+def test_the_manual_has_every_option_of_the_chat() -> None:
+    table = README[README.index("| option | what it does |") :].split("\n\n")[0]
+    rows = [row.split(" | ")[0] for row in table.splitlines()]
+    named = {
+        name for row in rows for name in re.findall(r"(?<!\w)--?[a-z-]+", row) if "---" not in name
+    }
+    assert named == {
+        name for action in cli.chat_parser()._actions for name in action.option_strings
+    }
+
+
+def test_the_manual_names_every_program() -> None:
+    manual = README[README.index("## Manual") :]
+    (line,) = [line for line in manual.splitlines() if line.startswith("chatbot models|")]
+    assert set(line.split()[1].split("|")) == set(cli.PROGRAMS)
+
+
+def test_the_manual_names_every_variable_that_is_told() -> None:
+    table = README[README.index("| variable | what it does |") :].split("\n\n")[0]
+    told = merged(Arguments(mode="manage"), {}).taken
+    for name in (name for name in told if name.isupper()):
+        assert f"`{name}`" in table
+
+
+def test_the_lines_to_install_the_completion_are_those_of_the_scripts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert cli.main(["completion", shell]) == 0
+        line = capsys.readouterr().out.split("To install it")[1].split("#   ")[1].split("\n")[0]
+        assert f"`{line}`" in README
 
 
 def test_the_table_of_metrics_is_what_is_declared() -> None:

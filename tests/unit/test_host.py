@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chatbot import host
+from tests.fakes import eventually
 
 
 @pytest.mark.parametrize("code", [-signal.SIGTERM, -signal.SIGINT, 0xC000013A])
@@ -71,3 +72,78 @@ def test_who_yields_does_not_push_others_off_and_neither_do_its_children() -> No
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
     assert done.stdout == "True\n"
+
+
+def test_what_one_has_locked_nobody_else_gets_until_it_is_closed(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with (
+        open(host.open_private(path, os.O_RDWR | os.O_CREAT), "r+b") as first,
+        open(host.open_private(path, os.O_RDWR), "r+b") as second,
+    ):
+        assert host.lock_whole(first)
+        assert not host.lock_whole(second)
+        program = "import sys; from chatbot.host import lock_whole; print(lock_whole(open(sys.argv[1], 'r+b')))"
+        other = (sys.executable, "-c", program, path)
+        assert subprocess.run(other, check=True, capture_output=True).stdout.split() == [b"False"]
+        first.close()
+        assert subprocess.run(other, check=True, capture_output=True).stdout.split() == [b"True"]
+        assert host.lock_whole(second)
+
+
+@pytest.mark.parametrize(
+    ("system", "around", "names"),
+    [
+        ("linux", {}, []),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0", "DISPLAY": ":0"}, ["wl-copy", "xclip", "xsel"]),
+        ("linux", {"SSH_TTY": "x", "DISPLAY": "localhost:10.0"}, ["xclip", "xsel"]),
+        ("linux", {"SSH_CONNECTION": "x", "TMUX": "x"}, ["tmux"]),
+        ("darwin", {"TMUX": "x"}, ["pbcopy", "tmux"]),
+        ("darwin", {"SSH_CONNECTION": "x"}, []),
+        ("win32", {}, ["clip"]),
+        ("win32", {"SSH_CONNECTION": "x"}, []),
+    ],
+)
+def test_the_clipboard_that_is_tried_is_the_persons_own(
+    system: str, around: dict[str, str], names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert [command[0] for command, _ in host.copying_tools(around)] == names
+
+
+RESTORES = """
+import os, sys
+from chatbot import host
+modes = host.TerminalModes()
+os.set_blocking(1, False)
+try:
+    while True:
+        os.write(1, b"x" * 100)
+except BlockingIOError:
+    os.set_blocking(1, True)
+modes.restore(console=True)
+os._exit(7)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_that_does_not_read_keeps_nobody_who_gives_it_back() -> None:
+    import pty
+
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", RESTORES])
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        which, status = os.waitpid(pid, os.WNOHANG)
+        ended.extend([os.waitstatus_to_exitcode(status)] if which else [])
+        return bool(ended)
+
+    try:
+        assert eventually(has_ended, 20)
+        assert ended == [7]
+    finally:
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(terminal)

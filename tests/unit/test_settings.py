@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbot.backends import Backend, is_loopback, normalise_ollama_model, parse_base_url
+from chatbot.config_file import parse_config
 from chatbot.errors import UsageError
 from chatbot.messages import BackendName, Options, Target
-from chatbot.settings import Arguments, Settings, load, parse_option_value
+from chatbot.settings import (
+    Arguments,
+    Price,
+    Settings,
+    for_reading,
+    load,
+    parse_option_value,
+)
 
 KEY = "sk-secret-0123456789"
 
@@ -118,7 +126,7 @@ def test_the_file_bounds_the_cache() -> None:
         ("max_mb = -1.5", "cache.max_mb: -1.5 is not allowed"),
         ("max_mb = nan", "cache.max_mb"),
         ("max_days = inf", "at most 36500"),
-        ("max_days = true", "$.cache.max_days"),
+        ("max_days = true", "cache.max_days: true is not allowed, give a number"),
         ("max_gb = 1", "allowed: max_mb, max_days"),
     ],
 )
@@ -323,7 +331,7 @@ def test_a_malformed_base_url_is_one_line_that_names_the_variable(text: str) -> 
 
 def test_a_malformed_base_url_of_the_file_is_named_by_its_key() -> None:
     line = refusal('[backends.grok]\nbase_url = "nonsense"')
-    assert line.startswith("backends.grok.base_url: ")
+    assert line.startswith("config.toml: backends.grok.base_url: ")
 
 
 def test_what_is_wrong_with_a_backend_that_is_not_asked_is_told_only_when_it_is() -> None:
@@ -382,13 +390,51 @@ def test_only_this_machine_is_loopback(host: str, here: bool) -> None:
         ("colour = 1", ["colour", "allowed: backend, system, workers"]),
         ("[backends.openai]\ncolour = 1", ["colour", "allowed: base_url, model"]),
         ("[backends.nobody]\nmodel = 'x'", ["nobody", "ollama, anthropic, grok, openai, sim"]),
-        ("backend = 'nobody'", ["nobody", "$.backend", "ollama, anthropic, grok, openai, sim"]),
-        ("workers = 'two'", ["$.workers", "int"]),
-        ("workers = true", ["$.workers", "int"]),
-        ("system = 1", ["$.system", "str"]),
-        ("[options]\nstop = ['a']", ["$.options", "array"]),
-        ("[options]\ntop_p = nan", ["top_p", "finite"]),
-        ("[options]\nseed = 99999999999999999999", ["seed", ""]),
+        ("backend = 'nobody'", ["backend: 'nobody'", "ollama, anthropic, grok, openai, sim"]),
+        ("workers = 'two'", ["workers: 'two'", "a whole number"]),
+        ("workers = true", ["workers: true", "a whole number"]),
+        ("system = 1", ["system: 1", "a text in quotes"]),
+        ("[options]\nstop = ['a']", ["options.stop: ['a']", "a number, true or false"]),
+        ("[options]\ntop_p = nan", ["options.top_p", "finite"]),
+        ("[options]\nseed = 99999999999999999999", ["options.seed", "at most 64 bits"]),
+        ("wokers = 2", ["wokers", "did you mean workers?"]),
+        ("api_key = 'sk-1'", ["api_key", "from the environment only"]),
+        ("[backends.openai]\napi_key = 'sk-1'", ["backends.openai.api_key", "environment only"]),
+        ("[backends.opena]\nmodel = 'x'", ["backends.opena", "did you mean openai?"]),
+        ("[backends.ollama]\nmodle = 'x'", ["backends.ollama.modle", "did you mean model?"]),
+        ("[backends.ollama]\ncontext = 0", ["backends.ollama.context: 0", "from 1 to"]),
+        ("[backends.ollama]\ncontext = '8k'", ["backends.ollama.context: '8k'", "whole number"]),
+        ("[backends.ollama]\nsystem = true", ["backends.ollama.system: true", "text in quotes"]),
+        ("[backends.ollama.options]\nstop = []", ["backends.ollama.options.stop: []", "a number"]),
+        ("[backends]\nollama = 1", ["backends.ollama: 1", "a table: [backends.ollama]"]),
+        ("options = 'x'", ["options: 'x'", "a table: [options]"]),
+        ("history = 1", ["history: 1", "true, false, or a path in quotes"]),
+        ("plain = 'yes'", ["plain: 'yes'", "true or false"]),
+        ("bell = 1", ["bell: 1", "true or false"]),
+        ("[prices.openai]\ninput = 1", ['prices."openai"', '[prices."openai:MODEL"]']),
+        ('[prices."openai:*"]\ninput = 1', ['prices."openai:*"', '[prices."openai:MODEL"]']),
+        ('[prices."gpt:x"]\ninput = 1', ['prices."gpt:x"', "ollama, anthropic"]),
+        (
+            '[prices."ollama:x"]\ninput = 1\noutput = 1\n'
+            '[prices."ollama:x:latest"]\ninput = 2\noutput = 2',
+            ['prices."ollama:x:latest": it is the same model as prices."ollama:x"'],
+        ),
+        ('[prices."openai:x"]\ninput = 1', ['prices."openai:x": output is missing', "dollars"]),
+        ('[prices."openai:x"]\ninputs = 1', ['"openai:x".inputs', "did you mean input?"]),
+        ('[prices."openai:x"]\ninput = 1\noutput = -1', ['"openai:x".output: -1', "from 0 to"]),
+        ('[prices."openai:x"]\ninput = nan\noutput = 1', ['"openai:x".input: nan', "from 0 to"]),
+        ('[prices."openai:x"]\ninput = "1"\noutput = 1', ["\"openai:x\".input: '1'", "a number"]),
+        ("[aliases]\nOpenAI = 'sim'", ["aliases.OpenAI", "the name of a backend"]),
+        (
+            "[aliases]\nfast = 'gpt'",
+            ["aliases.fast: 'gpt' is neither", "BACKEND:MODEL (allowed: ollama"],
+        ),
+        ("[aliases]\nfast = 1", ["aliases.fast: 1", "BACKEND:MODEL"]),
+        ("[aliases]\nfast = 'ollama:a b'", ["aliases.fast", "'a b' is malformed"]),
+        ("[aliases]\na = 'sim'\nb = 'a'", ["aliases.b: 'a' is an alias itself", "BACKEND:MODEL"]),
+        ('[aliases]\n"a b" = "sim"', ["aliases.a b", "no spaces"]),
+        ('[aliases]\n"a:b" = "sim"', ["aliases.a:b", "colons"]),
+        ('[aliases]\n"-m" = "sim"', ["aliases.-m", "no dash"]),
         ("workers = 0", ["workers", "from 1 to 64"]),
         ("workers = 65", ["workers", "from 1 to 64"]),
         ("[backends.sim]\nbase_url = 'http://x'", ["backends.sim.base_url"]),
@@ -402,7 +448,150 @@ def test_a_bad_file_is_one_line_that_names_the_key_and_what_is_allowed(
     config: str, named: list[str]
 ) -> None:
     line = refusal(config)
+    assert line.startswith("config.toml: ")
     assert all(word in line for word in named), line
+    assert "sk-1" not in line
+    with pytest.raises(UsageError, match=r"^/etc/mine: "):
+        load(Arguments(mode="chat"), {}, config, "/etc/mine")
+
+
+@given(
+    st.text(
+        st.sampled_from('[]="ab.:\\n 1options prices aliases backends.ollama true'), max_size=60
+    )
+)
+def test_any_file_is_read_or_is_one_line(text: str) -> None:
+    line = "config.toml: "
+    try:
+        parse_config(text)
+    except UsageError as refused:
+        line = str(refused)
+    assert line.startswith("config.toml: ")
+
+
+# --- backends of the file, aliases, prices
+
+TABLES = """
+system = "be brief"
+[options]
+temperature = 0.5
+seed = 1
+[backends.ollama]
+system = "be kind"
+context = 8192
+[backends.ollama.options]
+seed = 2
+[prices."ollama:llama3.2"]
+input = 0
+output = 0.5
+[prices."openai:gpt"]
+input = 1
+output = 2
+cached_input = 0.1
+[aliases]
+fast = "ollama:llama3.2"
+any = "openai"
+"""
+
+
+def test_a_backends_own_options_are_above_the_common_and_below_the_command_line() -> None:
+    ui = chat(TABLES).ui
+    assert ui.target.options == ui.options_of["ollama"] == {"temperature": 0.5, "seed": 2}
+    assert ui.options_of["openai"] == {"temperature": 0.5, "seed": 1}
+    ui = chat(TABLES, options=(("seed", "3"),)).ui
+    assert ui.target.options == {"temperature": 0.5, "seed": 3}
+    assert {options["seed"] for options in ui.options_of.values()} == {3}
+
+
+def test_a_backend_may_have_a_system_prompt_of_its_own() -> None:
+    assert chat(TABLES).ui.target.system == "be kind"
+    ui = chat(TABLES, backend="openai").ui
+    assert (ui.target.system, ui.system_of["ollama"]) == ("be brief", "be kind")
+    assert set(chat(TABLES, system="here").ui.system_of.values()) == {"here"}
+    assert chat('system = "x"\n[backends.ollama]\nsystem = ""').ui.target.system is None
+
+
+def test_prices_are_by_whole_names_and_the_store_gets_them_too() -> None:
+    settings = chat(TABLES)
+    assert settings.ui.prices == settings.store.prices
+    assert settings.ui.prices == {
+        "ollama:llama3.2:latest": Price(0.0, 0.5),
+        "openai:gpt": Price(1.0, 2.0, 0.1),
+    }
+    assert chat().ui.prices == {}
+
+
+def test_a_context_is_what_the_file_says_and_unknown_without() -> None:
+    assert chat(TABLES).ui.context_lengths == {"ollama": 8192}
+
+
+def test_an_alias_is_a_backend_and_a_model() -> None:
+    settings = chat(TABLES, model="fast")
+    assert settings.ui.aliases == {"fast": ("ollama", "llama3.2:latest"), "any": ("openai", "")}
+    assert settings.ui.target.model == "llama3.2:latest"
+    settings = chat('backend = "sim"' + TABLES, model="fast")
+    assert (settings.ui.target.backend, settings.ui.target.model) == ("ollama", "llama3.2:latest")
+    assert settings.ui.backend_is_explicit
+    assert settings.ui.model_is_explicit
+    ui = chat(TABLES, model="any").ui
+    assert (ui.target.backend, ui.target.model) == ("openai", "gpt-4.1-mini")
+    assert (ui.backend_is_explicit, ui.model_is_explicit) == (True, False)
+
+
+def test_an_alias_agrees_with_the_backend_or_is_refused() -> None:
+    assert chat(TABLES, model="fast", backend="ollama").ui.target.model == "llama3.2:latest"
+    line = refusal(TABLES, model="fast", backend="openai")
+    assert line == (
+        "-m fast is an alias of ollama:llama3.2:latest, which --backend openai contradicts: "
+        "give one of them"
+    )
+
+
+def test_a_throughput_test_asks_whom_the_command_line_names() -> None:
+    ui = chat('backend = "openai"' + TABLES, mode="simulate").ui
+    assert ui.target.backend == "sim"
+    assert chat(TABLES, mode="simulate", model="fast").ui.target.backend == "ollama"
+
+
+# --- what was typed, and how it looks
+
+
+@pytest.mark.parametrize(
+    ("config", "file"),
+    [
+        ("", "/state/history"),
+        ("history = true", "/state/history"),
+        ("history = false", ""),
+        ('history = ""', ""),
+        ('history = "mine"', "mine"),
+        ('history = "~/mine"', "/home/me/mine"),
+        ('history = "~other/mine"', "~other/mine"),
+    ],
+)
+def test_what_was_typed_is_kept_where_the_file_says(config: str, file: str) -> None:
+    ui = chat(config, history="/state/history", home="/home/me").ui
+    assert ui.history_file == file
+
+
+def test_a_path_of_the_file_may_begin_with_the_persons_own_directory() -> None:
+    settings = chat('db = "~/my.db"\nlog_dir = "~/logs"', home="/home/me")
+    assert (settings.store.path, settings.ui.log_dir) == ("/home/me/my.db", "/home/me/logs")
+    reading = for_reading(Arguments(mode="manage", home="/home/me"), 'log_dir = "~"\nplain = true')
+    assert reading == ("/home/me", True)
+
+
+def test_the_file_may_make_it_plain_and_ring_a_bell() -> None:
+    ui = chat("plain = true\nbell = true").ui
+    assert (ui.plain, ui.bell, ui.colour) == (True, True, False)
+    ui = chat("plain = false").ui
+    assert (ui.plain, ui.bell, ui.colour) == (False, False, True)
+    assert chat("plain = false", plain=True).ui.plain
+
+
+def test_code_is_extracted_from_one_answer_only() -> None:
+    assert chat(mode="oneshot", prompt="hi", extract=True).ui.extract
+    for mode, json in (("chat", False), ("script", False), ("oneshot", True)):
+        assert "--extract" in refusal(mode=mode, prompt="hi", extract=True, json=json)
 
 
 # --- numbers and names
@@ -426,8 +615,8 @@ def test_workers_have_a_range(workers: int) -> None:
         ("false", False),
         ("True", "True"),
         ("", ""),
-        ("nan", "nan"),
-        ("inf", "inf"),
+        ("nano", "nano"),
+        ("information", "information"),
         ("1_000", "1_000"),
         ("٣", "٣"),
         ("1.2.3", "1.2.3"),
@@ -440,7 +629,10 @@ def test_an_option_is_a_number_where_it_looks_like_one(text: str, value: object)
     assert type(parsed) is type(value)
 
 
-@pytest.mark.parametrize("text", ["1e999", "-1e999", "9223372036854775808", "9" * 25])
+@pytest.mark.parametrize(
+    "text",
+    ["1e999", "-1e999", "9223372036854775808", "9" * 25, "nan", "NaN", "inf", "-Inf", "+infinity"],
+)
 def test_a_number_that_cannot_be_sent_is_refused(text: str) -> None:
     assert refusal(options=(("seed", text),)).startswith("option seed: ")
 

@@ -188,7 +188,7 @@ def test_a_newer_version_is_refused_and_left_untouched(path: str) -> None:
         newer.execute("PRAGMA user_version = 7")
     before = Path(path).read_bytes()
     assert refusal(path) == (
-        f"{path} was written by a newer chatbot (its version is 7, this one knows up to 2); "
+        f"{path} was written by a newer chatbot (its version is 7, this one knows up to 3); "
         f"update chatbot or {OTHER}"
     )
     assert Path(path).read_bytes() == before

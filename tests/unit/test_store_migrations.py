@@ -1,4 +1,4 @@
-"""A database of the first version, opened by this one: nothing in it may be lost."""
+"""A database of an older version, opened by this one: nothing in it may be lost."""
 
 import os
 import sqlite3
@@ -16,7 +16,9 @@ from chatbot.store import migrations
 from chatbot.store.database import Database
 from chatbot.store.recovery import recover
 
-FIRST = (Path(__file__).parents[1] / "captures" / "chatbot_1.sql").read_text(encoding="utf-8")
+CAPTURES = Path(__file__).parents[1] / "captures"
+FIRST = (CAPTURES / "chatbot_1.sql").read_text(encoding="utf-8")
+SECOND = (CAPTURES / "chatbot_2.sql").read_text(encoding="utf-8")
 SPAWN = get_context("spawn")
 DEADLINE_S = 60.0
 
@@ -78,7 +80,7 @@ def test_every_row_of_the_first_version_is_still_there(path: str) -> None:
     after = everything(path)
     assert after["version"] == [(migrations.VERSION,)]
     assert after["sessions"] == before["sessions"]
-    assert after["messages"] == [(*row, 1) for row in before["messages"]]  # all are active
+    assert after["messages"] == [(*row, 1, None) for row in before["messages"]]  # all are active
 
 
 def test_its_messages_are_found_by_their_words(path: str) -> None:
@@ -131,7 +133,7 @@ def open_one_after_another(directory: str, count: int, together: Barrier) -> Non
         together.wait(DEADLINE_S)
         with closing(Database.open(f"{directory}/{number}.db")) as database:
             assert database.one("SELECT count(*) FROM messages_fts ('lighthouses')") == (2,)
-            database.write("INSERT INTO prices VALUES (:pid, '', 1, 1)", pid=str(os.getpid()))
+            database.write("INSERT INTO prices VALUES (:pid, '', 1, 1, NULL)", pid=str(os.getpid()))
 
 
 def test_instances_that_migrate_one_database_at_once_all_open_it(tmp_path: Path) -> None:
@@ -300,6 +302,84 @@ def test_a_migration_that_is_killed_leaves_the_first_version(path: str, place: s
     assert everything(path) == before
     Database.open(path).close()
     assert everything(path)["version"] == [(migrations.VERSION,)]
+
+
+# --- from the second version ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> str:
+    name = str(tmp_path / "second.db")
+    write_second_version(name)
+    return name
+
+
+def write_second_version(path: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.executescript(SECOND)
+
+
+def test_all_that_the_second_version_had_is_still_there(second: str) -> None:
+    before = everything(second)
+    assert before["version"] == [(2,)]
+    Database.open(second).close()
+    after = everything(second)
+    assert after["version"] == [(migrations.VERSION,)]
+    assert [after[name] for name in ("sessions", "cache")] == [
+        before[name] for name in ("sessions", "cache")
+    ]
+    assert before["cache"]
+    assert after["messages"] == [(*row, None) for row in before["messages"]]  # none has siblings
+    with closing(Database.open(second)) as database:
+        assert database.one("SELECT rowid FROM messages_fts ('tides moon OR moon')") == (2,)
+        check = "INSERT INTO messages_fts (messages_fts, rank) VALUES ('integrity-check', 1)"
+        database.write(check)
+
+
+def test_a_database_of_the_second_version_is_then_like_a_new_one(
+    second: str, tmp_path: Path
+) -> None:
+    new = str(tmp_path / "new.db")
+    Database.open(new).close()
+    Database.open(second).close()
+    assert schema_of(second) == schema_of(new)
+
+
+def test_its_prices_stay_and_its_costs_count_what_was_cheaper(second: str) -> None:
+    with closing(Database.open(second)) as database:
+        prices = "SELECT * FROM prices"
+        assert database.one(prices) == ("anthropic", "claude-sonnet-4-20250514", 3.0, 15.0, None)
+        cost = "SELECT cost FROM model_usage WHERE backend = 'anthropic'"
+        assert database.one(cost) == (pytest.approx((14 * 3.0 + 12 * 15.0) / 1e6),)
+        database.write("UPDATE prices SET cached_input = 0.3")
+        assert database.one(cost) == (pytest.approx((4 * 3.0 + 10 * 0.3 + 12 * 15.0) / 1e6),)
+
+
+@pytest.mark.parametrize("place", ["ALTER TABLE messages", "DROP VIEW", "PRAGMA user_version"])
+def test_a_migration_that_is_killed_leaves_the_second_version(second: str, place: str) -> None:
+    before = everything(second)
+    process = SPAWN.Process(target=die_at, args=(second, place))
+    process.start()
+    process.join(DEADLINE_S)
+    assert process.exitcode not in (0, None)
+    assert everything(second) == before
+    Database.open(second).close()
+    assert everything(second)["version"] == [(migrations.VERSION,)]
+
+
+def test_a_database_of_the_second_version_can_be_recovered(second: str) -> None:
+    data = bytearray(Path(second).read_bytes())
+    with closing(sqlite3.connect(second)) as connection:
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'cache'"
+        (page,) = connection.execute(sql).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    data[(page - 1) * size : page * size] = b"\xaa" * size
+    Path(second).write_bytes(data)
+    assert recover(second).messages == 6
+    with closing(Database.open(second)) as database:
+        assert database.one("SELECT count(*), count(fan), sum(active) FROM messages") == (6, 0, 4)
+        assert database.one("SELECT output, cached_input FROM prices") == (15.0, None)
 
 
 # --- the time it takes ---------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from chatbot.messages import (
     ListSessions,
     Load,
     Loaded,
+    Pick,
+    Picked,
     Prune,
     ReadCache,
     Ready,
@@ -76,7 +78,7 @@ def fill(path: str, rows: int = ROWS, finish: Callable[[Database], None] = Datab
     """Write sessions, messages and a price; texts of all sizes, some larger than a page."""
     database = Database.open(path)
     assert database.begin()
-    database.write("INSERT INTO prices VALUES ('sim', 'm', 3.0, 15.0)")
+    database.write("INSERT INTO prices VALUES ('sim', 'm', 3.0, 15.0, 0.3)")
     for number in range(rows):
         if number % (ROWS // SESSIONS) == 0:
             database.write(
@@ -141,7 +143,7 @@ def test_all_of_a_readable_database_is_in_the_new_one(path: str) -> None:
     assert contents(path) == {number: content(number) for number in range(ROWS)}
     with closing(Database.open(path)) as database:
         assert database.one("SELECT rowid FROM messages_fts ('number1234')") == (1235,)
-        assert database.one("SELECT * FROM prices") == ("sim", "m", 3.0, 15.0)
+        assert database.one("SELECT * FROM prices") == ("sim", "m", 3.0, 15.0, 0.3)
         row = database.one("SELECT title, start_time, duration_ms FROM messages, sessions")
         assert row == ("session_0", 1.5, 7.0)
 
@@ -251,7 +253,9 @@ def test_a_database_of_the_first_version_is_read_too(path: str) -> None:
     found = recover(path)
     assert (found.sessions, found.messages) == (2, 6)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT * FROM messages").fetchall() == [(*r, 1) for r in before]
+        assert connection.execute("SELECT * FROM messages").fetchall() == [
+            (*r, 1, None) for r in before
+        ]
 
 
 @pytest.mark.parametrize("version", [1, 2], ids=["as it was", "brought up to date"])
@@ -410,7 +414,7 @@ def test_what_is_not_there_or_a_link_or_a_directory_is_refused(path: str, tmp_pa
 def test_a_newer_version_is_refused_with_the_line_of_the_opening(path: str) -> None:
     fill(path, 1)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     before = all_files(path)
     with pytest.raises(StoreUnavailable) as caught:
         Database.open(path)
@@ -691,13 +695,14 @@ def test_the_room_recovers_and_refuses_all_else(path: str) -> None:
     peer.send(
         Load("1"), ListSessions("2"), Rename("3", "s", "t"), Delete("4", ("s",)), Prune("5", 1.0)
     )
-    peer.send(Search("6", "x"), Undo("7", "s", "r"), ReadCache("8"))
+    peer.send(Search("6", "x"), Undo("7", "s", "r"), ReadCache("8"), Pick("9", "s", "r"))
     assert peer.next(Loaded) == Loaded("1", error=reason)
     for name in ("2", "3", "4", "5"):
         assert peer.next(Listed) == Listed(name, error=reason)
     assert peer.next(Found) == Found("6", error=reason)
     assert peer.next(Undone) == Undone("7", error=reason)
     assert peer.next(CacheRead) == CacheRead("8", error=reason)
+    assert peer.next(Picked) == Picked("9", error=reason)
     peer.send(Recover("9"))
     assert peer.next(Recovered, DEADLINE_S) == Recovered("9", f"{path}.damaged-1", SESSIONS, ROWS)
     os.unlink(path)

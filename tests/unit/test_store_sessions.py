@@ -178,6 +178,8 @@ def test_messages_come_back_whole_and_in_order(database: Database) -> None:
         "cached": False,
         "error": None,
         "trace_id": TRACE,
+        "fan": "",
+        "active": True,
     }
     assert (failure.status, failure.error) == ("failed", "too slow")
 
@@ -188,6 +190,13 @@ def test_a_turn_that_was_taken_out_is_not_read(database: Database) -> None:
     queries.take_out(database, "s1", "r1")
     assert [m.content for m in load(database, "s1").messages] == ["q0", "q2"]
     assert [m.content for m in load(database, "s1", after=0).messages] == ["q0", "q2"]
+    session = session_of(database, "s1")
+    whole = sessions.load(database, "l1", session, 0, 10**6, everything=True)
+    assert [(m.content, m.active) for m in whole.messages] == [
+        ("q0", True),
+        ("q1", False),
+        ("q2", True),
+    ]
 
 
 def test_the_latest_messages_are_those_that_fit_encoded(database: Database) -> None:

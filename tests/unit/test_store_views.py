@@ -16,9 +16,9 @@ from chatbot.store.database import Database
 INSERT = """
     INSERT INTO messages (session_id, role, content, timestamp, request_id, backend, model, status,
                           finish_reason, input_tokens, output_tokens, first_token_ms, duration_ms,
-                          cached, active)
+                          cached, active, fan, usage)
     VALUES ('s', :role, :content, :timestamp, :request_id, :backend, :model, :status, :finish_reason,
-            :input_tokens, :output_tokens, :first_token_ms, :duration_ms, :cached, :active)
+            :input_tokens, :output_tokens, :first_token_ms, :duration_ms, :cached, :active, :fan, :usage)
     ON CONFLICT (request_id, role) DO UPDATE SET content = excluded.content WHERE status <> 'failed'
 """
 DEFAULTS: dict[str, Any] = {
@@ -33,6 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "duration_ms": None,
     "cached": 0,
     "active": 1,
+    "fan": None,
+    "usage": None,
     "content": "",
 }
 
@@ -59,7 +61,14 @@ class Turns:
     def add(self, asked: str = "m", **answer: Any) -> None:
         self.count += 1
         name = f"r{self.count}"
-        question = {"role": "user", "request_id": name, "model": asked, "content": "q"}
+        question: dict[str, Any] = {
+            "role": "user",
+            "request_id": name,
+            "model": asked,
+            "content": "q",
+        }
+        if "fan" in answer:
+            question |= {key: answer[key] for key in ("fan", "active") if key in answer}
         reply = {"role": "assistant", "request_id": name, "finish_reason": "stop", "content": "a"}
         self.database.write(INSERT, **(DEFAULTS | question))
         self.database.write(INSERT, **(DEFAULTS | {"model": asked} | reply | answer))
@@ -80,9 +89,14 @@ def turns(database: Database) -> Turns:
     return Turns(database)
 
 
-def price(database: Database, model: str = "m", backend: str = "sim") -> None:
+def price(
+    database: Database, model: str = "m", backend: str = "sim", cached: float | None = None
+) -> None:
     database.write(
-        "INSERT INTO prices VALUES (:backend, :model, 3.0, 15.0)", backend=backend, model=model
+        "INSERT INTO prices VALUES (:backend, :model, 3.0, 15.0, :cached)",
+        backend=backend,
+        model=model,
+        cached=cached,
     )
 
 
@@ -127,6 +141,38 @@ def test_an_answer_of_unknown_tokens_is_counted_and_the_others_have_their_cost(
     usage = turns.usage()
     assert usage["cost"] == pytest.approx((known + 10 * 3.0 + 10 * 15.0) / 1e6)
     assert usage["tokens_unknown"] == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "cached", "cost"),
+    [
+        ('{"prompt_tokens_details.cached_tokens":600000}', 0.5, 0.4 * 3.0 + 0.6 * 0.5),
+        ('{"cache_read_input_tokens":600000}', 0.5, 0.4 * 3.0 + 0.6 * 0.5),
+        ('{"cache_read_input_tokens":600000}', None, 3.0),
+        ('{"cache_read_input_tokens":9000000}', 0.5, 0.5),  # it says more than there were
+        ('{"other":1}', 0.5, 3.0),
+        ("no JSON", 0.5, 3.0),
+        (None, 0.5, 3.0),
+    ],
+)
+def test_input_that_the_server_had_in_its_own_cache_has_a_price_of_its_own(
+    database: Database, turns: Turns, usage: str | None, cached: float | None, cost: float
+) -> None:
+    price(database, cached=cached)
+    turns.add(input_tokens=1_000_000, output_tokens=0, usage=usage)
+    assert turns.usage()["cost"] == pytest.approx(cost)
+
+
+def test_siblings_were_paid_for_and_are_no_part_of_the_conversation(
+    database: Database, turns: Turns
+) -> None:
+    price(database)
+    turns.add(fan="r1", input_tokens=1_000_000, output_tokens=0)
+    turns.add(fan="r1", active=0, input_tokens=2_000_000, output_tokens=0, content="sibling")
+    usage = turns.usage()
+    assert (usage["answers"], usage["cost"]) == (2, pytest.approx(9.0))
+    rows = list(database.rows("SELECT content FROM conversation"))
+    assert rows == [("q",), ("a",)]
 
 
 @pytest.mark.parametrize(

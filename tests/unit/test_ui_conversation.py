@@ -1,13 +1,14 @@
 """What the chat knows between two turns."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbot.errors import UsageError
 from chatbot.history import DIGEST_OF_NOTHING, extended
-from chatbot.messages import BackendName, ChatMessage, Session, StoredMessage, Target
-from chatbot.ui.conversation import Conversation, Explicit, Turn, turns_of
+from chatbot.messages import BackendName, ChatMessage, Options, Session, StoredMessage, Target
+from chatbot.ui.conversation import Conversation, Defaults, Explicit, Turn, turns_of
 
 MODELS: dict[BackendName, str] = {
     "ollama": "llama3:latest",
@@ -39,7 +40,7 @@ def stored(
 
 
 def say(chat: Conversation, question: str, answer: str, request_id: str = "r") -> None:
-    chat.answered(request_id, question, answer)
+    chat.answered(Turn(request_id, question, answer))
 
 
 def session(backend: str = "anthropic", model: str = "opus") -> Session:
@@ -129,7 +130,7 @@ def test_asking_again_is_asking_the_last_question_without_its_turn(answer: str) 
     say(chat, "one", "two", "r1")
     before = chat.ask("r2", "three", hop="", turn="")
     say(chat, "three", answer, "r2")
-    again = chat.ask_again("r3", hop="hop", turn="turn")
+    again = chat.ask_again("r3", None, hop="hop", turn="turn")
     assert (again.request_id, again.content, again.cache) == ("r3", "three", "refresh")
     assert (again.history, again.history_digest) == (before.history, before.history_digest)
     assert again.replaces == "r2"
@@ -142,7 +143,7 @@ def test_a_resumed_session_knows_the_requests_of_its_turns() -> None:
     chat.resume(
         session(), [stored("user", "q", request_id="r9"), stored("assistant", "a", request_id="r9")]
     )
-    assert chat.ask_again("r10", hop="", turn="").replaces == "r9"
+    assert chat.ask_again("r10", None, hop="", turn="").replaces == "r9"
 
 
 def test_a_turn_is_reopened_by_its_own_request_only() -> None:
@@ -247,3 +248,194 @@ def test_what_is_explicit_is_kept_when_resuming(
     chat = conversation(model="mine")
     chat.resume(stored_session, [], Explicit(keep_backend, keep_model))
     assert (chat.target.backend, chat.target.model) == target
+
+
+def test_an_edited_question_takes_the_place_of_the_last_and_may_come_from_the_cache() -> None:
+    chat = conversation()
+    say(chat, "one", "two", "r1")
+    say(chat, "three", "four", "r2")
+    edited = chat.ask_again("r3", "five", hop="", turn="")
+    assert (edited.content, edited.replaces, edited.cache) == ("five", "r2", "use")
+    assert [message.content for message in edited.history] == ["one", "two"]
+
+
+def fan(chat: Conversation) -> None:
+    """Ask three the same; the second has no answer."""
+    chat.fanned(
+        [
+            Turn("r2", "why", "first", target=Target("sim", "sim")),
+            Turn("r3", "why", "", target=Target("openai", "gpt-x")),
+            Turn("r4", "why", "third", target=Target("ollama", "phi:3")),
+        ]
+    )
+
+
+def test_of_several_that_were_asked_at_once_the_first_is_a_part_of_the_conversation() -> None:
+    chat = conversation()
+    say(chat, "one", "two", "r1")
+    fan(chat)
+    assert [message.content for message in chat.history] == ["one", "two", "why", "first"]
+    assert len(chat.turns) == 2
+    assert len(chat.siblings) == 3
+
+
+def test_a_picked_answer_takes_the_place_of_the_first_and_goes_on_with_whom_it_came_from() -> None:
+    chat = conversation()
+    say(chat, "one", "two", "r1")
+    fan(chat)
+    chat.pick(3)
+    assert [message.content for message in chat.history] == ["one", "two", "why", "third"]
+    assert (chat.target.backend, chat.target.model) == ("ollama", "phi:3")
+    ask = chat.ask("r5", "and", hop="", turn="")
+    assert ask.history_digest == extended(DIGEST_OF_NOTHING, ask.history)
+    chat.pick(1)  # still there, until something else is asked
+    assert chat.turns[-1].request_id == "r2"
+    say(chat, "next", "answer", "r6")
+    assert chat.siblings == ()
+
+
+@pytest.mark.parametrize("number", [0, -1, 4])
+def test_there_is_nothing_to_pick_beside_the_siblings(number: int) -> None:
+    chat = conversation()
+    fan(chat)
+    with pytest.raises(IndexError):
+        chat.pick(number)
+    assert chat.turns[-1].request_id == "r2"
+
+
+def test_a_fan_goes_on_with_whom_the_first_was_asked() -> None:
+    chat = conversation("openai")
+    fan(chat)
+    assert (chat.target.backend, chat.target.model) == ("sim", "sim")
+
+
+def row(role: str, content: str, request_id: str, status: str = "complete") -> StoredMessage:
+    """Return a row of a fan, of which r1 is the active one."""
+    return msgspec.structs.replace(
+        stored(role, content, status, request_id=request_id),
+        fan="r1",
+        active=request_id == "r1",
+        backend="openai",
+        model=f"m-{request_id}",
+    )
+
+
+def test_the_siblings_wait_for_the_end_of_one_of_them_that_is_still_under_way() -> None:
+    chat = conversation()
+    rows = [row("user", "q", "r1"), row("user", "q", "r2"), row("assistant", "two", "r2")]
+    chat.resume(session(), rows)
+    assert [each.ended for each in chat.siblings] == [False, True]
+    assert chat.reopen("r1") == "q"
+    chat.answered(Turn("r1", "q", "one", target=Target("openai", "m-r1")))
+    assert [(each.answer, each.ended) for each in chat.siblings] == [("one", True), ("two", True)]
+    say(chat, "next", "answer", "r3")
+    assert chat.siblings == ()
+
+
+def test_siblings_are_taken_as_they_are_stored_by_now() -> None:
+    chat = conversation()
+    chat.resume(session(), [row("user", "q", "r1"), row("assistant", "half", "r1", "interrupted")])
+    assert chat.siblings_are_loaded
+    now = [
+        row("user", "q", "r1"),
+        row("user", "q", "r2"),
+        row("assistant", "one, whole", "r1"),
+        row("assistant", "tw", "r2", "interrupted"),
+    ]
+    chat.reload_siblings(now)
+    assert [(each.answer, each.ended) for each in chat.siblings] == [
+        ("one, whole", True),
+        ("tw", False),
+    ]
+    chat.pick(1)
+    assert [message.content for message in chat.history] == ["q", "one, whole"]
+    say(chat, "next", "answer", "r3")
+    chat.reload_siblings([*now, stored("user", "next", request_id="r3")])
+    assert chat.siblings == ()
+
+
+def test_undoing_takes_all_siblings_back() -> None:
+    chat = conversation()
+    say(chat, "one", "two", "r1")
+    fan(chat)
+    chat.undo()
+    assert chat.siblings == ()
+    assert [message.content for message in chat.history] == ["one", "two"]
+
+
+def test_a_resumed_session_still_has_the_siblings_of_its_last_turn() -> None:
+    def of_fan(role: str, content: str, request_id: str, *, active: bool) -> StoredMessage:
+        row = stored(role, content, request_id=request_id)
+        return msgspec.structs.replace(
+            row, fan="r1", active=active, backend="openai", model=f"m-{request_id}"
+        )
+
+    chat = conversation()
+    chat.resume(
+        session(),
+        [
+            of_fan("user", "q", "r1", active=False),
+            of_fan("user", "q", "r2", active=True),
+            of_fan("assistant", "two", "r2", active=True),
+            of_fan("assistant", "one", "r1", active=False),
+        ],
+    )
+    assert [message.content for message in chat.history] == ["q", "two"]
+    assert [turn.answer for turn in chat.siblings] == ["one", "two"]
+    chat.pick(1)
+    assert (chat.target.backend, chat.target.model) == ("openai", "m-r1")
+
+
+OPTIONS: dict[BackendName, Options] = {"sim": {"seed": 1, "top_p": 0.5}, "openai": {"top_p": 0.9}}
+
+
+def optioned() -> Conversation:
+    target = Target("sim", "sim", None, {"seed": 1, "top_p": 0.5, "temperature": 0.1})
+    return Conversation(
+        "session_1_a", target, MODELS, "use", Defaults(OPTIONS, chosen={"temperature": 0.1})
+    )
+
+
+def test_another_backend_is_asked_with_its_own_options_and_those_that_the_person_chose() -> None:
+    chat = optioned()
+    chat.set_option("max_tokens", 7)
+    chat.switch("openai")
+    assert chat.target.options == {"top_p": 0.9, "temperature": 0.1, "max_tokens": 7}
+    chat.new_session("session_2_b")
+    assert chat.target.options == {"top_p": 0.9, "temperature": 0.1}
+
+
+def test_the_options_of_a_resumed_session_are_come_back_to() -> None:
+    chat = optioned()
+    chat.resume(session("sim", "sim"), [])
+    assert chat.target.options == {"top_p": 0.5}
+    chat.switch("openai")
+    chat.set_option("max_tokens", 7)
+    chat.switch("sim")
+    assert chat.target.options == {"top_p": 0.5, "max_tokens": 7}
+    chat.set_option("top_p", None)
+    chat.switch("openai")
+    assert chat.target.options == {"top_p": 0.9, "max_tokens": 7}
+    chat.switch("sim")
+    assert chat.target.options == {"top_p": 0.5, "max_tokens": 7}  # as it is configured
+    chat.new_session("session_2_b")
+    assert chat.target.options == {"seed": 1, "top_p": 0.5, "temperature": 0.1}
+
+
+def test_an_option_that_is_taken_back_is_as_it_was_configured() -> None:
+    chat = optioned()
+    chat.set_option("seed", 5)
+    chat.set_option("temperature", None)
+    assert chat.target.options == {"seed": 5, "top_p": 0.5}
+    chat.set_option("seed", None)
+    assert chat.target.options == {"seed": 1, "top_p": 0.5}
+
+
+def test_whoever_is_asked_beside_the_conversation_leaves_it_as_it_is() -> None:
+    chat = optioned()
+    other = chat.target_of("openai", "gpt-9")
+    assert (other.model, other.options) == ("gpt-9", {"top_p": 0.9, "temperature": 0.1})
+    assert chat.target.backend == "sim"
+    assert chat.target_of("sim") == chat.target
+    with pytest.raises(UsageError):
+        chat.target_of("ollama", "no model")

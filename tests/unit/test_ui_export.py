@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from chatbot.messages import Session, StoredMessage
 from chatbot.ui.export import contained, default_name, document, format_of, read_json
+from chatbot.ui.listing import Told
 
 SESSION = Session(
     "session_1_aa", "Of *stars*", 0.0, "sim", "sim-1", "be `brief`", {"seed": 1}, 2, 60.0
@@ -21,11 +22,11 @@ ANSWER = StoredMessage(
     *("assistant", "```py\nx = 1", "interrupted", 60.0, "sim-1", 2, "r1", "sim", "interrupted"),
     *("hm", 3, 4, 5.5, 6.5, True, "it died", "ab" * 16),
 )
-MESSAGES = ((QUESTION, False), (ANSWER, False))
+MESSAGES = (Told(QUESTION), Told(ANSWER))
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
-def markdown(*messages: tuple[StoredMessage, bool], session: Session = SESSION) -> str:
+def markdown(*messages: Told, session: Session = SESSION) -> str:
     return "".join(document("md", session, messages))
 
 
@@ -45,8 +46,8 @@ def test_markdown_has_the_title_the_system_prompt_and_who_said_what_and_how() ->
 
 
 def test_an_unanswered_question_is_marked() -> None:
-    assert "unanswered" in markdown((QUESTION, True))
-    assert "unanswered" not in markdown((QUESTION, False))
+    assert "unanswered" in markdown(Told(QUESTION, unanswered=True))
+    assert "unanswered" not in markdown(Told(QUESTION))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def headings(document: str) -> list[str]:
 )
 def test_a_message_cannot_look_like_two(forged: str) -> None:
     text = msgspec.structs.replace(QUESTION, content=f"hello\n\n{forged}\n\nnot said by me")
-    assert headings(markdown((text, False))) == [r"Of \*stars\*", "System prompt", "You"]
+    assert headings(markdown(Told(text))) == [r"Of \*stars\*", "System prompt", "You"]
 
 
 PIECES = ["<!--", "-->", "<pre>", "</pre>", "<script>", "<?", "<![CDATA[", "<!X", "<div>", "<b>", "```",
@@ -126,7 +127,7 @@ PIECES = ["<!--", "-->", "<pre>", "</pre>", "<script>", "<?", "<![CDATA[", "<!X"
 @given(st.lists(st.sampled_from(PIECES), max_size=12))
 def test_whatever_a_message_says_the_next_one_has_its_heading(pieces: list[str]) -> None:
     text = msgspec.structs.replace(QUESTION, content="".join(pieces))
-    said = headings(markdown((text, False), *MESSAGES))
+    said = headings(markdown(Told(text), *MESSAGES))
     assert said == [r"Of \*stars\*", "System prompt", "You", "You", "Bot"]
 
 
@@ -171,7 +172,9 @@ def test_json_reads_back_whatever_was_said(
         StoredMessage("user", content, "failed", 1.5, request_id=request_id, error=error)
         for content, request_id, error in said
     )
-    text = "".join(document("json", session, ((message, True) for message in messages)))
+    text = "".join(
+        document("json", session, (Told(message, unanswered=True) for message in messages))
+    )
     assert read_json(text) == (session, messages)
     json.loads(text)
 
@@ -191,3 +194,14 @@ def test_another_json_is_refused(text: str) -> None:
 def test_the_name_of_a_file_is_made_from_the_session(session_id: str, file: str) -> None:
     assert default_name(session_id) == file
     assert (format_of(file), format_of("A.JSON")) == ("md", "json")
+
+
+def test_markdown_has_a_question_to_several_once_and_json_has_all() -> None:
+    first = msgspec.structs.replace(QUESTION, fan="r1")
+    again = msgspec.structs.replace(first, request_id="r2", active=False)
+    answer = msgspec.structs.replace(ANSWER, request_id="r2", fan="r1", active=False)
+    told = (Told(first), Told(again), Told(answer, sibling="2 of 2: sim sim-1, not picked"))
+    text = markdown(*told)
+    assert headings(text) == [r"Of \*stars\*", "System prompt", "You", "Bot"]
+    assert " · 2 of 2: sim sim-1, not picked · cached" in text
+    assert read_json("".join(document("json", SESSION, told)))[1] == (first, again, answer)

@@ -9,8 +9,8 @@ import pytest
 
 from chatbot.mailbox import Inbox, encode, frame_of
 from chatbot.messages import Interrupt, UiInbox
+from chatbot.ui.streams import TextNotices
 from chatbot.ui.terminal import Keys, Terminal
-from chatbot.ui.view import Notices
 
 
 def test_what_the_supervisor_passes_on_is_the_key_that_was_had_already() -> None:
@@ -46,7 +46,7 @@ def test_reading_is_interrupted_until_it_has_ended(monkeypatch: pytest.MonkeyPat
     here, there = multiprocessing.Pipe()
     inbox: Inbox[UiInbox] = Inbox(here, UiInbox)
     try:
-        keyboard = Terminal(inbox, Notices(io.StringIO()), chatting=False)
+        keyboard = Terminal(inbox, TextNotices(io.StringIO()), chatting=False)
         sent: list[int] = []
         done = threading.Event()
 

@@ -130,13 +130,50 @@ def test_a_question_waits_for_the_piece_with_its_answer(cuts: tuple[int, ...]) -
     ends = (*cuts, len(messages))
     pages = [messages[start:end] for start, end in zip((0, *cuts), ends, strict=True)]
     judged = list(listing.by_turns(pages))
-    assert [m for m, _ in judged] == messages
-    assert [m.request_id for m, unanswered in judged if unanswered] == ["r3"]
+    assert [m for m, *_ in judged] == messages
+    assert [m.request_id for m, unanswered, _ in judged if unanswered] == ["r3"]
+
+
+FAN = [
+    message("user", "r1", fan="r1", backend="ollama", model="llama3"),
+    message("assistant", "r1", fan="r1"),
+    message("user", "r2", fan="r1", backend="openai", model="gpt\n4", active=False),
+    message("user", "r3", fan="r1", backend="sim", model="sim-1", active=False),
+    message("assistant", "r3", fan="r1", active=False),
+    message("assistant", "r2", fan="r1", active=False),
+    message("user", "r4"),
+    message("assistant", "r4"),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 9])
+def test_an_answer_of_several_says_which_it_is_however_they_are_cut_into_pieces(size: int) -> None:
+    pages = [FAN[at : at + size] for at in range(0, len(FAN), size)]
+    told = list(listing.by_turns(pages))
+    assert [each.message for each in told] == FAN
+    if size == 9:  # no more than a piece is known of what follows
+        assert [each.sibling for each in told if each.message.role == "assistant"] == [
+            "1 of 3: ollama llama3",
+            "3 of 3: sim sim-1, not picked",
+            "2 of 3: openai gpt 4, not picked",
+            "",
+        ]
+
+
+def test_of_a_question_to_several_the_lines_have_one() -> None:
+    told = list(listing.by_turns([FAN]))
+    lines = [line for m, un, s in told for line in listing.message(m, unanswered=un, sibling=s)]
+    headings = [line for line in lines if " · " in line]
+    assert [line.split(" · ")[0] for line in headings] == ["You", "Bot", "Bot", "Bot", "You", "Bot"]
+    assert headings[2].endswith(" · 3 of 3: sim sim-1, not picked")
+    assert listing.line(FAN[1], unanswered=False, sibling=told[1].sibling) == (
+        "Bot: text [1 of 3: ollama llama3]"
+    )
 
 
 def test_messages_without_request_ids_belong_to_the_question_before() -> None:
     messages = [message("user", ""), message("user", ""), message("assistant", "")]
-    assert [unanswered for _, unanswered in listing.by_turns([messages])] == [True, False, False]
+    assert [unanswered for _, unanswered, _ in listing.by_turns([messages])] == [True, False, False]
 
 
 def test_the_cache_is_told_in_numbers_that_can_be_read() -> None:

@@ -5,7 +5,10 @@ import io
 import json
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatbot.errors import ChatbotError
 from chatbot.messages import (
@@ -16,13 +19,20 @@ from chatbot.messages import (
     Failed,
     Interrupted,
     ModelsListed,
+    ProcessStatus,
     SearchHit,
     Session,
+    StatusRead,
     StoredMessage,
     Target,
     Terminal,
 )
-from chatbot.ui.view import JsonView, Notices, TextView, View
+from chatbot.ui.codeview import CodeView
+from chatbot.ui.jsonview import JsonView
+from chatbot.ui.stats import Stats, Used
+from chatbot.ui.streams import TextNotices
+from chatbot.ui.textview import TextView
+from chatbot.ui.view import View
 
 TARGET = Target("sim", "sim")
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -54,7 +64,7 @@ class Streams:
     def __init__(self) -> None:
         self.stdout = io.StringIO()
         self.stderr = io.StringIO()
-        self.notices = Notices(self.stderr)
+        self.notices = TextNotices(self.stderr)
 
     @property
     def out(self) -> str:
@@ -99,6 +109,17 @@ def test_a_line_that_is_ended_is_not_ended_twice(streams: Streams) -> None:
 def test_what_was_not_streamed_is_shown_at_the_end(streams: Streams) -> None:
     show(TextView(streams.stdout, streams.notices), answered("one two"), "one")
     assert streams.out == "one two\n"
+
+
+def test_the_first_code_block_is_all_of_stdout(streams: Streams) -> None:
+    show(CodeView(streams.stdout, streams.notices), answered("Do:\n\n```sh\nls\n```\nthen rest"))
+    assert (streams.out, streams.err) == ("ls\n", "")
+
+
+def test_an_answer_without_a_code_block_is_whole_and_told_as_such(streams: Streams) -> None:
+    show(CodeView(streams.stdout, streams.notices), answered("Just do it."))
+    assert streams.out == "Just do it.\n"
+    assert streams.err == "no code block in the answer: this is all of it\n"
 
 
 def test_the_chat_marks_who_speaks_on_stderr(streams: Streams) -> None:
@@ -161,8 +182,8 @@ def test_a_notice_does_not_change_what_a_pipe_gets(streams: Streams) -> None:
         (answered("hi", 7300.0), "hi\n", "(cached 2 hours ago; --refresh asks anew)\n"),
         (Failed("r", 1, "auth", "set\nKEY"), "", "set KEY\n"),
         (Failed("r", 1, "timeout", "silent", text="hal"), "hal\n", "silent\n"),
-        (Cancelled("r", 1, text="hal"), "hal\n", "(stopped; what came is kept)\n"),
-        (Cancelled("r", 1), "", "(stopped)\n"),
+        (Cancelled("r", 1, text="hal"), "hal\n", "(cancelled; what came is kept)\n"),
+        (Cancelled("r", 1), "", "(cancelled)\n"),
         (Interrupted("r", 1, "it died", text="hal"), "hal\n", "(interrupted: it died)\n"),
     ],
 )
@@ -247,7 +268,7 @@ def test_every_event_is_one_json_object(streams: Streams) -> None:
     assert (end["text"], end["cached"], end["trace_id"]) == ("one", False, TRACE)
     assert end["usage"] == {"total_tokens": 3}
     assert streams.events[4]["kind"] == "auth"
-    assert streams.err == "no key\n(stopped; what came is kept)\n(interrupted: it died)\n"
+    assert streams.err == "no key\n(cancelled; what came is kept)\n(interrupted: it died)\n"
 
 
 def test_a_cached_answer_is_marked_in_json_and_on_stderr(streams: Streams) -> None:
@@ -272,7 +293,7 @@ def test_a_full_disk_is_told_in_one_line(streams: Streams) -> None:
 
 
 def test_a_stderr_that_is_gone_ends_nothing(streams: Streams) -> None:
-    notices = Notices(Broken(errno.EPIPE))
+    notices = TextNotices(Broken(errno.EPIPE))
     notices.say("one")
     notices.say("two")
 
@@ -325,3 +346,144 @@ def test_sessions_and_the_cache_are_events_with_all_their_fields(streams: Stream
     assert (found["matches"], cache["misses"]) == ([[0, 1]], 5)
     assert deleted["session_id"] == "session_1_aa"
     assert streams.err == ""
+
+
+# --- several at once, and what is watched ----------------------------------------------------------
+
+TWO = (("r1", TARGET), ("r2", Target("ollama", "llama3:latest")))
+
+
+def of(request_id: str, text: str) -> Answered:
+    return msgspec.structs.replace(answered(text), request_id=request_id)
+
+
+def piece(view: View, request_id: str, text: str) -> None:
+    view.delta(request_id, text, reasoning=False)
+
+
+def test_several_answers_come_one_after_the_other_in_the_order_they_were_asked(
+    streams: Streams,
+) -> None:
+    view = TextView(streams.stdout, streams.notices)
+    view.begin_fan(TWO, "session_1")
+    piece(view, "r2", "se")
+    assert streams.out == "[1] sim sim\n"
+    piece(view, "r1", "fir")
+    piece(view, "r2", "cond")
+    assert streams.out == "[1] sim sim\nfir"
+    view.end(of("r2", "second and more"), "second")
+    piece(view, "r1", "st")
+    view.end(of("r1", "first"), "first")
+    view.end_fan()
+    assert streams.out == ("[1] sim sim\nfirst\n\n[2] ollama llama3:latest\nsecond and more\n")
+
+
+def test_of_several_the_next_one_streams_from_where_it_is(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices, chatting=True)
+    view.begin_fan(TWO, "session_1")
+    piece(view, "r2", "se")
+    view.end(Failed("r1", 1, "auth", "no key"), "")
+    assert streams.out.endswith("[2] ollama llama3:latest\nse")
+    assert streams.err.endswith("no key\n")
+    piece(view, "r2", "cond")
+    assert streams.out.endswith("second")
+    view.end(of("r2", "second"), "second")
+    view.end_fan()
+    show(view, answered("one"), "one")
+    assert streams.out.endswith("second\none\n")
+
+
+def test_several_that_are_left_leave_nothing_behind(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices, chatting=True)
+    view.begin_fan(TWO, "session_1")
+    piece(view, "r1", "fir")
+    piece(view, "r2", "kept")
+    view.leave()
+    show(view, answered("one"), "one")
+    assert streams.out == "[1] sim sim\nfir\none\n"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["a", "b\n", "c "])), max_size=20))
+def test_in_whatever_order_they_come_each_of_several_is_whole(
+    pieces: list[tuple[int, str]],
+) -> None:
+    streams = Streams()
+    view = TextView(streams.stdout, streams.notices)
+    texts = ["", "", ""]
+    view.begin_fan([(f"r{number}", Target("sim", f"m{number}")) for number in range(3)], "s")
+    for number, text in pieces:
+        piece(view, f"r{number}", text)
+        texts[number] += text
+    for number in (2, 0, 1):
+        view.end(of(f"r{number}", texts[number]), texts[number])
+    view.end_fan()
+    shown = [text if not text or text.endswith("\n") else f"{text}\n" for text in texts]
+    assert streams.out == "\n".join(f"[{n + 1}] sim m{n}\n{text}" for n, text in enumerate(shown))
+
+
+def test_in_json_several_are_events_with_their_requests(streams: Streams) -> None:
+    view = JsonView(streams.stdout, streams.notices)
+    view.begin_fan(TWO, "session_1")
+    piece(view, "r2", "se")
+    view.end(of("r2", "se"), "se")
+    view.end_fan()
+    fan, *others = streams.events
+    assert (fan["event"], fan["request_ids"], fan["session_id"]) == (
+        *("fan", ["r1", "r2"]),
+        "session_1",
+    )
+    assert [(event["event"], event["request_id"]) for event in others] == [
+        *(("asked", "r1"), ("asked", "r2"), ("delta", "r2"), ("answered", "r2")),
+    ]
+
+
+STATUS = StatusRead("r", (ProcessStatus("worker", 0, 7, "ready", 1.0),))
+
+
+def test_a_status_that_is_watched_is_printed_once(streams: Streams) -> None:
+    view = TextView(streams.stdout, streams.notices, listing=True)
+    view.watch(STATUS, {7: 1024})
+    once = streams.out
+    view.watch(STATUS, {7: 2048})
+    assert streams.out == once
+    assert "1.0 KB" in once
+    view.end_watch()
+    view.watch(STATUS, {7: 1024})
+    assert streams.out == once + once
+
+
+def test_in_json_a_status_has_the_memory_of_each_process_that_is_there(streams: Streams) -> None:
+    view = JsonView(streams.stdout, streams.notices)
+    view.status(STATUS, {7: 1024})
+    view.watch(STATUS, {})
+    view.end_watch()
+    first, second = streams.events
+    assert first["processes"][0]["memory_bytes"] == 1024
+    assert second["processes"][0]["memory_bytes"] is None
+
+
+def test_what_was_used_and_thought_is_shown_by_both(streams: Streams) -> None:
+    used = Used(TARGET, answers=2, input_tokens=3, output_tokens=4, cost=0.5)
+    view = TextView(streams.stdout, streams.notices, listing=True)
+    view.stats(Stats("s", (used,)))
+    view.thoughts("hm\nmm")
+    assert streams.out.splitlines()[1].split() == [
+        "sim",
+        "sim",
+        *"2000",
+        "3",
+        "4",
+        "-",
+        "-",
+        "$0.500",
+    ]
+    assert streams.out.endswith("\nhm\nmm\n")
+    streams.stdout = io.StringIO()
+    JsonView(streams.stdout, streams.notices).stats(Stats("s", (used,)))
+    JsonView(streams.stdout, streams.notices).thoughts("hm")
+    stats, thinking = streams.events
+    assert (stats["event"], stats["used"][0]["model"], stats["used"][0]["cost"]) == (
+        *("stats", "sim"),
+        0.5,
+    )
+    assert (thinking["event"], thinking["text"]) == ("thinking", "hm")

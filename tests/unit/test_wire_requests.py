@@ -1,3 +1,4 @@
+import contextlib
 import json
 from typing import Any
 
@@ -6,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbot.backends import WireFormat
-from chatbot.errors import CallError
+from chatbot.errors import CallError, WireError
 from chatbot.messages import ChatMessage, Target
 from chatbot.wire import FORMATS
+from chatbot.wire.ollama import OLLAMA
 from tests.strategies_wire import captured, formats
 
 USER = ChatMessage("user", "hello")
@@ -164,3 +166,72 @@ def test_recorded_lists_of_models_are_understood() -> None:
         assert name.parse_models(captured("llamacpp/models")) == ["smollm2-135m"]
     tags = FORMATS["ollama"].parse_models(captured("ollama-proxy/tags"))
     assert (tags[0], tags[-1]) == ("openai/gpt-4o", "local/smollm2-135m")
+
+
+# --- the context that a model is loaded with -----------------------------------------------------
+
+
+def loaded(*models: dict[str, Any]) -> bytes:
+    return json.dumps({"models": list(models)}).encode()
+
+
+def test_the_loaded_models_are_asked_for_like_all_models() -> None:
+    request = OLLAMA.build_running("k1")
+    assert (request.method, request.path, request.body) == ("GET", "/api/ps", b"")
+    assert request.headers["authorization"] == "Bearer k1"
+    assert request.headers["accept-encoding"] == "identity"
+    assert "authorization" not in OLLAMA.build_running("").headers
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("llama3", "llama3:latest"),
+        ("llama3:latest", "llama3:latest"),
+        ("Llama3:8B", "llama3:8b"),
+        ("registry.ollama.ai/library/llama3:8b", "llama3:8b"),
+        ("library/llama3", "llama3:latest"),
+        ("hf.co/someone/model:Q4_K_M", "hf.co/someone/model:Q4_K_M"),
+        ("sim?chunks=lognormal:40,0.5", "sim?chunks=lognormal:40,0.5"),
+    ],
+)
+@pytest.mark.parametrize("field", ["name", "model"])
+def test_the_context_is_that_of_the_model_under_any_way_to_write_its_name(
+    asked: str, told: str, field: str
+) -> None:
+    others = [
+        {"name": f"{told}x", "context_length": 1},
+        {"model": "llama3:70b", "context_length": 2},
+    ]
+    body = loaded(*others, {field: told, "context_length": 8192, "size_vram": 5})
+    assert OLLAMA.parse_context(body, asked) == 8192
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        loaded(),
+        b'{"models":null}',
+        loaded({"name": "other:latest", "context_length": 4096}),
+        loaded({"name": "llama3:latest"}),  # a server from before there was such a field
+        *[
+            loaded({"name": "llama3:latest", "context_length": value})
+            for value in (0, -1, "4096", 4096.0, None, True, [4096], 2**70)
+        ],
+    ],
+)
+def test_what_is_not_told_is_not_known(body: bytes) -> None:
+    assert OLLAMA.parse_context(body, "llama3") is None
+
+
+@given(st.binary(max_size=200) | st.builds(loaded, st.dictionaries(st.text(), st.integers())))
+def test_any_other_bytes_raise_our_one_error_or_nothing(body: bytes) -> None:
+    with contextlib.suppress(WireError):
+        assert OLLAMA.parse_context(body, "llama3") is None
+
+
+@given(st.lists(st.sampled_from(["a", "b:1", "c?x=y"]), unique=True), st.integers(1, 2**40))
+def test_a_context_is_read_as_it_was_written(names: list[str], tokens: int) -> None:
+    body = OLLAMA.produce_running(names, tokens)
+    for name in ("a", "b:1", "c?x=y", "d"):
+        assert OLLAMA.parse_context(body, name) == (tokens if name in names else None)
