@@ -52,8 +52,7 @@ class Life:
         self._chatbot = Chatbot(directory)
         asks = ("--backend", "openai", "--model", "m-1", "--no-cache", "--workers", "1")
         environment: dict[str, Any] = {**llm.environment}
-        one = ("--workers", "1")  # each is a process to be started
-        self._screen = ChatScreen(self._chatbot, *asks, *one, plain=plain, **environment)
+        self._screen = ChatScreen(self._chatbot, *asks, plain=plain, **environment)
         self._steps = self._live()
 
     def step(self) -> bool:
